@@ -1,0 +1,187 @@
+#include "als/loop.h"
+
+#include <chrono>
+#include <cstddef>
+#include <limits>
+
+#include "als/acceleration.h"
+#include "als/loss.h"
+
+namespace cofactor {
+namespace {
+
+void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, void* w,
+              int total_rank) {
+  backend.begin_pass(mode);
+  source.rewind();
+  Block block;
+  while (source.next(block)) {
+    void* const out = w == nullptr
+                          ? nullptr
+                          : static_cast<std::byte*>(w) +
+                                static_cast<std::size_t>(block.first_row) *
+                                    static_cast<std::size_t>(total_rank * backend.compute_size());
+    backend.process(block, out);
+  }
+  reducer.all_reduce(backend.end_pass());
+}
+
+double trace_c(const Backend& backend, const Problem& problem, int first, int rank) {
+  const auto c = backend.c(0);
+  const auto k = static_cast<std::size_t>(problem.total_rank());
+  double trace = 0.0;
+  for (int r = first; r < first + rank; ++r) trace += c[static_cast<std::size_t>(r) * (k + 1)];
+  return trace;
+}
+
+struct FitState {
+  explicit FitState(bool extrapolate) : momentum(extrapolate) {}
+  Momentum momentum;
+  double objective = std::numeric_limits<double>::infinity();
+  bool extrapolated = false;
+  bool done = false;
+};
+
+/// Losses of all fits after both half-steps of the pass just finished.
+std::vector<Loss> losses_of_pass(Backend& backend, const Problem& problem, BlockSource& source,
+                                 Reducer& reducer, const LossFunction& function, bool verify,
+                                 int& passes) {
+  const auto terms = backend.terms();
+  const auto rows = backend.row_sums();
+  std::vector<double> traces;
+  std::vector<Loss> losses;
+  bool trusted = !verify;
+  int first = 0;
+  for (std::size_t f = 0; f < terms.size(); ++f) {
+    traces.push_back(trace_c(backend, problem, first, problem.ranks[f]));
+    first += problem.ranks[f];
+    losses.push_back(function.from_sums(terms[f], rows[f], traces[f]));
+    trusted = trusted && losses[f].trusted;
+  }
+  if (trusted) return losses;
+  read_all(backend, source, reducer, PassMode::kResidual, nullptr, problem.total_rank());
+  ++passes;
+  auto exact = terms;
+  const auto after = backend.terms();
+  for (std::size_t f = 0; f < terms.size(); ++f) {
+    for (std::size_t v = 0; v < terms[f].size(); ++v) exact[f][v].residual = after[f][v].residual;
+    losses[f] = function.from_residual(exact[f], rows[f], traces[f]);
+  }
+  return losses;
+}
+
+/// Accepts or rejects the pass for one fit and prepares its next input.
+void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& options,
+               FitState& state, FitTrace& trace) {
+  if (state.done) {
+    backend.restore(fit);
+    return;
+  }
+  ++trace.iterations;
+  if (state.extrapolated && loss.objective > state.objective) {
+    trace.rejected_losses.push_back(loss.relative);
+    state.momentum.restart();
+    state.extrapolated = false;
+    backend.restore(fit);
+    return;
+  }
+  const double decrease = state.objective - loss.objective;
+  const bool converged = !trace.losses.empty() && decrease <= options.tolerance * state.objective;
+  state.objective = loss.objective;
+  trace.losses.push_back(loss.relative);
+  trace.view_losses = loss.by_view;
+  const double factor = state.momentum.next();
+  state.extrapolated = factor > 0.0;
+  backend.advance(fit, factor);
+  // tol = 0 asks for max_iter passes, as in scikit-learn.
+  if (converged && options.tolerance > 0) {
+    state.done = true;
+    trace.stop_reason = "converged";
+    backend.restore(fit);
+  }
+}
+
+}  // namespace
+
+FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+                  const AlsOptions& options) {
+  const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
+  FitResult result;
+  result.fits.resize(problem.ranks.size());
+  std::vector<FitState> states(problem.ranks.size(), FitState(options.extrapolate));
+  for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
+    const auto start = std::chrono::steady_clock::now();
+    read_all(backend, source, reducer, PassMode::kFit, nullptr, problem.total_rank());
+    ++result.passes;
+    backend.solve_h();
+    const auto losses =
+        losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
+    bool all_done = true;
+    for (std::size_t f = 0; f < states.size(); ++f) {
+      const bool was_done = states[f].done;
+      const std::size_t accepted = result.fits[f].losses.size();
+      take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);
+      all_done = all_done && states[f].done;
+      if (was_done || !options.progress) continue;
+      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+      options.progress({static_cast<int>(f), iteration, losses[f].relative,
+                        result.fits[f].losses.size() > accepted, elapsed.count()});
+    }
+    if (all_done) break;
+  }
+  for (std::size_t f = 0; f < states.size(); ++f) {
+    backend.restore(static_cast<int>(f));
+    if (result.fits[f].stop_reason.empty()) result.fits[f].stop_reason = "max_iter";
+  }
+  return result;
+}
+
+EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& source,
+                        Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
+                        void* w) {
+  const LossFunction function(problem, sum_of_squares, backend.compute_size());
+  if (exact) backend.adopt_input();
+  read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w,
+           problem.total_rank());
+  EncodeResult result;
+  const auto rows = backend.row_sums();
+  const auto terms = exact ? backend.terms() : std::vector<std::vector<ViewTerms>>{};
+  const auto c = backend.c(0);
+  const auto k = static_cast<std::size_t>(problem.total_rank());
+  std::size_t first = 0;
+  for (std::size_t f = 0; f < problem.ranks.size(); ++f) {
+    const auto rank = static_cast<std::size_t>(problem.ranks[f]);
+    if (exact) {
+      const Loss loss = function.from_residual(terms[f], rows[f], 0.0);
+      result.losses.push_back(loss.relative);
+      result.view_losses.push_back(loss.by_view);
+    } else {
+      const auto gram = backend.gram(static_cast<int>(f));
+      double model = 0.0;
+      for (std::size_t r = 0; r < rank; ++r) {
+        for (std::size_t l = 0; l < rank; ++l) {
+          model += gram[r * rank + l] * c[(first + r) * k + first + l];
+        }
+      }
+      result.losses.push_back(function.from_rows(rows[f].cross, model));
+      result.view_losses.emplace_back();
+    }
+    first += rank;
+  }
+  return result;
+}
+
+void als_power(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+               void* y) {
+  read_all(backend, source, reducer, PassMode::kLinear, y, problem.total_rank());
+}
+
+std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source) {
+  std::vector<ViewStats> stats(problem.views.size());
+  source.rewind();
+  Block block;
+  while (source.next(block)) backend.scan(block, stats);
+  return stats;
+}
+
+}  // namespace cofactor

@@ -1,0 +1,119 @@
+#pragma once
+
+// The few operations that the loop needs. Whoever adds a device implements this header and touches
+// nothing else: `als/` talks to a device through it alone.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/matrix_view.h"
+#include "core/problem.h"
+
+namespace cofactor {
+
+/// Copies of the factors H that a backend holds.
+enum class Factor {
+  kInput,     ///< what the next pass solves W with
+  kSolved,    ///< the minimiser for the last pass's sums
+  kPrevious,  ///< the last accepted minimiser
+};
+
+/// What a pass does with each block of rows; W_b always follows from the block and the input H.
+enum class PassMode {
+  kFit,       ///< W = NNLS; sums C += W^T W, S_v += W^T X_v, and the scalars
+  kEncode,    ///< W = NNLS; sums C and the scalars
+  kResidual,  ///< W = NNLS; ||X_v - W H_v||^2 with the solved H
+  kLinear,    ///< W = sum_v w_v X_v H_v^T, unconstrained; sums C and S_v (power iteration)
+};
+
+/// Sums over rows for one fit.
+struct RowSums {
+  double cross = 0.0;  ///< <B, W>, B = sum_v w_v X_v H_v^T
+  double w_l1 = 0.0;   ///< ||W||_1
+};
+
+/// Terms of one view's loss and penalties for one fit, with S_v and C of the last pass.
+struct ViewTerms {
+  double cross = 0.0;     ///< <S_v, H_v>
+  double model = 0.0;     ///< <C, H_v H_v^T>
+  double residual = 0.0;  ///< ||X_v - W H_v||^2, after a kResidual pass
+  double h_l1 = 0.0;      ///< ||H_v||_1
+  double h_l2 = 0.0;      ///< ||H_v||_F^2
+};
+
+/// Checks that a full read gives: whether the data can be factorized, and its weight in the loss.
+struct ViewStats {
+  double sum_of_squares = 0.0;
+  double minimum = 0.0;
+  std::int64_t nonfinite = 0;
+};
+
+struct BackendOptions {
+  int threads = 0;         ///< 0: default_threads()
+  bool float64 = false;    ///< compute type of products and factors
+  double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
+  int max_sweeps = 500;    ///< cap of the non-negative solves
+  /// Called now and then from the calling thread during a pass; may throw to stop it.
+  std::function<void()> check_interrupt;
+};
+
+/// One problem on one device: holds the factors and the sums, and does the arithmetic. Fits are
+/// stacked: K = sum of ranks.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// Copies K x d_v numbers of float64, row-major, into the input factor.
+  virtual void set_input(int view, const double* h) = 0;
+  /// Copies a factor out, K x d_v, row-major.
+  virtual void get_factor(Factor factor, int view, double* h) const = 0;
+
+  /// Prepares a pass with the input H: Gram matrices, and sums set to zero.
+  virtual void begin_pass(PassMode mode) = 0;
+  /// Adds the next rows. Blocks follow in row order; any division into blocks gives the same bits.
+  /// `w_out`, if not null, receives rows x K numbers of the compute type.
+  virtual void process(const Block& block, void* w_out) = 0;
+  /// Finishes the sums and returns them as one array, to be added up over processes in place.
+  virtual std::span<double> end_pass() = 0;
+
+  /// Row sums of the last pass, by fit.
+  [[nodiscard]] virtual std::vector<RowSums> row_sums() const = 0;
+  /// C of view `view` (any, where they share one), K x K of which only the fits' own blocks count.
+  [[nodiscard]] virtual std::span<const double> c(int view) const = 0;
+  /// S_v, K x d_v.
+  [[nodiscard]] virtual std::span<const double> s(int view) const = 0;
+  /// sum_v w_v H_v H_v^T of the input factor of one fit, k x k.
+  [[nodiscard]] virtual std::span<const double> gram(int fit) const = 0;
+
+  /// solved H_v = argmin over H >= 0 of 1/2 <C H, H> - <S_v, H> + penalties, every view and fit.
+  virtual void solve_h() = 0;
+  /// Loss terms of the solved factor, by fit and view.
+  [[nodiscard]] virtual std::vector<std::vector<ViewTerms>> terms() const = 0;
+
+  /// input = max(0, solved + momentum (solved - previous)); previous = solved. Accepts a step.
+  virtual void advance(int fit, double momentum) = 0;
+  /// input = previous. Rejects the last step, or ends an extrapolation.
+  virtual void restore(int fit) = 0;
+  /// solved = input, so that losses of the input pair can be asked for.
+  virtual void adopt_input() = 0;
+
+  /// Statistics of the rows of a block, by view, in value units, added to `stats`.
+  virtual void scan(const Block& block, std::vector<ViewStats>& stats) = 0;
+
+  /// Bytes of one number of the compute type: 4 or 8.
+  [[nodiscard]] virtual int compute_size() const = 0;
+};
+
+[[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const Problem& problem,
+                                                        const BackendOptions& options);
+
+/// Throws Error with what is missing where there is no CUDA device, driver or build.
+[[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(const Problem& problem,
+                                                         const BackendOptions& options);
+/// Whether make_cuda_backend can succeed here.
+[[nodiscard]] bool cuda_available();
+
+}  // namespace cofactor

@@ -1,0 +1,227 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace cofactor::cpu {
+
+SumLayout::SumLayout(const Problem& problem)
+    : num_views_(problem.num_views()),
+      c_size_(std::int64_t{problem.total_rank()} * problem.total_rank()),
+      residual_(std::int64_t{2} * problem.num_fits()),
+      c_(residual_ + std::int64_t{problem.num_fits()} * num_views_),
+      size_(c_ + problem.num_c() * c_size_) {
+  for (const ViewSpec& view : problem.views) {
+    s_.push_back(size_);
+    size_ += problem.total_rank() * view.columns;
+  }
+}
+
+template <class T>
+void ScaledGram<T>::assign(const double* matrix, std::int64_t ld, int k, double ridge) {
+  const auto size = static_cast<std::size_t>(k);
+  gram.resize(size * size);
+  inv_sqrt_diag.resize(size);
+  std::vector<double> inverse(size);
+  for (std::size_t r = 0; r < size; ++r) {
+    const double diagonal = matrix[static_cast<std::int64_t>(r) * (ld + 1)] + ridge;
+    inverse[r] = diagonal > 0 ? 1.0 / std::sqrt(diagonal) : 0.0;
+    inv_sqrt_diag[r] = static_cast<T>(inverse[r]);
+  }
+  for (std::size_t r = 0; r < size; ++r) {
+    for (std::size_t l = 0; l < size; ++l) {
+      const double value = matrix[static_cast<std::int64_t>(r) * ld + static_cast<std::int64_t>(l)];
+      gram[r * size + l] = static_cast<T>(r == l ? 1.0 : value * inverse[r] * inverse[l]);
+    }
+  }
+}
+
+template <class T>
+const AlignedBuffer<T>& CpuBackend<T>::ViewState::factor(Factor which) const {
+  switch (which) {
+    case Factor::kInput:
+      return input;
+    case Factor::kSolved:
+      return solved;
+    case Factor::kPrevious:
+      break;
+  }
+  return previous;
+}
+
+template <class T>
+CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
+    : problem_(std::move(problem)),
+      options_(std::move(options)),
+      kernels_(kernels<T>(active_level())),
+      layout_(problem_),
+      k_(problem_.total_rank()),
+      sums_(static_cast<std::size_t>(layout_.size())),
+      pool_(options_.threads) {
+  if (options_.tolerance <= 0) options_.tolerance = sizeof(T) == 4 ? 1e-5 : 1e-10;
+  int begin = 0;
+  for (const int rank : problem_.ranks) {
+    fit_begin_.push_back(begin);
+    begin += rank;
+    grams_.emplace_back(static_cast<std::size_t>(rank) * static_cast<std::size_t>(rank));
+  }
+  scaled_grams_.resize(problem_.ranks.size());
+
+  const auto prepare = [this](ViewState& state, std::int64_t columns) {
+    state.columns = columns;
+    state.stride = round_up(columns, kColumnAlign);
+    state.chunks = divide_up(columns, kColumnChunk);
+  };
+  for (const ViewSpec& spec : problem_.views) {
+    ViewState& state = views_.emplace_back();
+    prepare(state, spec.columns);
+    const auto size = static_cast<std::size_t>(k_ * state.stride);
+    state.input = AlignedBuffer<T>(size);
+    state.solved = AlignedBuffer<T>(size);
+    state.previous = AlignedBuffer<T>(size);
+    state.scaled = AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.chunks * kColumnChunk));
+  }
+  prepare(w_view_, k_);
+
+  tile_rows_ = project_rows(k_, static_cast<std::int64_t>(sizeof(T)) * kernels_.lanes);
+  // Enough row tiles a group to keep every thread busy, in whole panels.
+  group_rows_ = round_up(4 * pool_.size() * tile_rows_, kPanelRows);
+  // Off a power of two, or the components of one row would share a few cache sets.
+  group_stride_ = group_rows_ + kColumnAlign;
+  b_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
+  w_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
+  w_rows_stride_ = w_view_.stride;
+  w_rows_ = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_rows_stride_));
+  row_values_ = AlignedBuffer<double>(
+      static_cast<std::size_t>(group_rows_ * problem_.num_fits() * (2 + problem_.num_views())));
+
+  for (int thread = 0; thread < pool_.size(); ++thread) {
+    Scratch& scratch = scratch_.emplace_back();
+    const std::int64_t rows = std::max(tile_rows_, kAccumulateRows);
+    scratch.packed = AlignedBuffer<T>(static_cast<std::size_t>(rows * kColumnChunk));
+    scratch.sums = AlignedBuffer<T>(
+        static_cast<std::size_t>(std::max(tile_rows_, rows) * k_ * kernels_.lanes));
+    scratch.tile = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kColumnChunk));
+    scratch.nnls = AlignedBuffer<T>(static_cast<std::size_t>(nnls_scratch_size(k_)));
+  }
+}
+
+template <class T>
+void CpuBackend<T>::check_interrupt(int thread) const {
+  // Thread 0 is the caller's; only it may run the caller's hook.
+  if (thread != 0 || !options_.check_interrupt) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_check_ < std::chrono::milliseconds(50)) return;
+  last_check_ = now;
+  options_.check_interrupt();
+}
+
+template <class T>
+void CpuBackend<T>::run(std::int64_t count, const ThreadPool::Task& task) const {
+  pool_.run(count, [&](std::int64_t i, int thread) {
+    check_interrupt(thread);
+    task(i, thread);
+  });
+}
+
+template <class T>
+void CpuBackend<T>::set_input(int view, const double* h) {
+  ViewState& state = views_[static_cast<std::size_t>(view)];
+  for (int r = 0; r < k_; ++r) {
+    const double* from = h + r * state.columns;
+    std::transform(from, from + state.columns, state.input.data() + r * state.stride,
+                   [](double value) { return static_cast<T>(value); });
+  }
+  std::copy_n(state.input.data(), state.input.size(), state.previous.data());
+  std::copy_n(state.input.data(), state.input.size(), state.solved.data());
+}
+
+template <class T>
+void CpuBackend<T>::get_factor(Factor factor, int view, double* h) const {
+  const ViewState& state = views_[static_cast<std::size_t>(view)];
+  const AlignedBuffer<T>& from = state.factor(factor);
+  for (int r = 0; r < k_; ++r) {
+    std::copy_n(from.data() + r * state.stride, state.columns, h + r * state.columns);
+  }
+}
+
+template <class T>
+std::vector<RowSums> CpuBackend<T>::row_sums() const {
+  std::vector<RowSums> result;
+  for (int fit = 0; fit < problem_.num_fits(); ++fit) {
+    const double* at = sums_.data() + layout_.row_sums(fit);
+    result.push_back({at[0], at[1]});
+  }
+  return result;
+}
+
+template <class T>
+std::span<const double> CpuBackend<T>::c(int view) const {
+  const int index = problem_.views_share_c ? 0 : view;
+  return {sums_.data() + layout_.c(index),
+          static_cast<std::size_t>(k_) * static_cast<std::size_t>(k_)};
+}
+
+template <class T>
+std::span<const double> CpuBackend<T>::s(int view) const {
+  const ViewState& state = views_[static_cast<std::size_t>(view)];
+  return {sums_.data() + layout_.s(view), static_cast<std::size_t>(k_ * state.columns)};
+}
+
+template <class T>
+std::span<const double> CpuBackend<T>::gram(int fit) const {
+  return grams_[static_cast<std::size_t>(fit)];
+}
+
+template <class T>
+void CpuBackend<T>::advance(int fit, double momentum) {
+  const int begin = first_component(fit);
+  const int rank = problem_.ranks[static_cast<std::size_t>(fit)];
+  const T m = static_cast<T>(momentum);
+  for (ViewState& state : views_) {
+    run(rank, [&](std::int64_t r, int) {
+      const std::int64_t at = (begin + r) * state.stride;
+      T* const input = state.input.data() + at;
+      T* const previous = state.previous.data() + at;
+      const T* const solved = state.solved.data() + at;
+      for (std::int64_t j = 0; j < state.columns; ++j) {
+        input[j] = std::max(T{0}, solved[j] + m * (solved[j] - previous[j]));
+        previous[j] = solved[j];
+      }
+    });
+  }
+}
+
+template <class T>
+void CpuBackend<T>::restore(int fit) {
+  const std::int64_t begin = first_component(fit);
+  const std::int64_t rank = problem_.ranks[static_cast<std::size_t>(fit)];
+  for (ViewState& state : views_) {
+    std::copy_n(state.previous.data() + begin * state.stride, rank * state.stride,
+                state.input.data() + begin * state.stride);
+  }
+}
+
+template <class T>
+void CpuBackend<T>::adopt_input() {
+  for (ViewState& state : views_) {
+    std::copy_n(state.input.data(), state.input.size(), state.solved.data());
+  }
+}
+
+template class CpuBackend<float>;
+template class CpuBackend<double>;
+template struct ScaledGram<float>;
+template struct ScaledGram<double>;
+
+}  // namespace cofactor::cpu
+
+namespace cofactor {
+
+std::unique_ptr<Backend> make_cpu_backend(const Problem& problem, const BackendOptions& options) {
+  if (options.float64) return std::make_unique<cpu::CpuBackend<double>>(problem, options);
+  return std::make_unique<cpu::CpuBackend<float>>(problem, options);
+}
+
+}  // namespace cofactor

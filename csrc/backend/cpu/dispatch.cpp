@@ -1,0 +1,38 @@
+#include "backend/cpu/dispatch.h"
+
+#include "backend/cpu/levels.h"
+
+namespace cofactor::cpu {
+namespace {
+
+template <class T, Level kLevel>
+const Kernels<T>& table() {
+  static const Kernels<T> instance = [] {
+    Kernels<T> filled{};
+    fill_pack<kLevel>(filled);
+    fill_project<kLevel>(filled);
+    fill_accumulate<kLevel>(filled);
+    fill_residual<kLevel>(filled);
+    fill_nnls<kLevel>(filled);
+    return filled;
+  }();
+  return instance;
+}
+
+}  // namespace
+
+template <class T>
+const Kernels<T>& kernels(Level level) {
+#ifdef COFACTOR_X86
+  if (level == Level::kAvx512) return table<T, Level::kAvx512>();
+  if (level == Level::kAvx2) return table<T, Level::kAvx2>();
+#else
+  static_cast<void>(level);
+#endif
+  return table<T, Level::kScalar>();
+}
+
+template const Kernels<float>& kernels<float>(Level level);
+template const Kernels<double>& kernels<double>(Level level);
+
+}  // namespace cofactor::cpu

@@ -1,0 +1,17 @@
+#include "backend/cpu/simd/scalar.h"
+#include "backend/cpu/levels.h"
+#include "backend/cpu/nnls/tile.h"
+
+namespace cofactor::cpu {
+
+template <>
+void fill_nnls<Level::kScalar>(Kernels<float>& table) {
+  table.nnls = nnls<SimdF32>;
+}
+
+template <>
+void fill_nnls<Level::kScalar>(Kernels<double>& table) {
+  table.nnls = nnls<SimdF64>;
+}
+
+}  // namespace cofactor::cpu

@@ -1,0 +1,101 @@
+#pragma once
+
+// Conversion of stored numbers into a tile of the compute type, and statistics of such a tile.
+
+#include <cstdint>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/convert.h"
+
+namespace cofactor::cpu {
+namespace {
+
+inline float value_of(float x) { return x; }
+inline double value_of(double x) { return x; }
+inline float value_of(std::uint8_t x) { return static_cast<float>(x); }
+
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+inline float value_of(Float16 x) { return float_from_f16(x.bits); }
+inline float value_of(BFloat16 x) { return float_from_bf16(x.bits); }
+
+template <class V>
+typename V::Reg convert(const float* p) {
+  return V::convert(p);
+}
+template <class V>
+typename V::Reg convert(const Float16* p) {
+  return V::convert_f16(&p->bits);
+}
+template <class V>
+typename V::Reg convert(const BFloat16* p) {
+  return V::convert_bf16(&p->bits);
+}
+template <class V>
+typename V::Reg convert(const std::uint8_t* p) {
+  return V::convert_u8(p);
+}
+
+/// One number at a time: float64, for which no speed is promised, and the ends of rows.
+template <class T, class Stored>
+void pack_plain(const void* src, std::int64_t n, T* dst, std::int64_t padded) {
+  const Stored* const from = static_cast<const Stored*>(src);
+  for (std::int64_t j = 0; j < n; ++j) dst[j] = static_cast<T>(value_of(from[j]));
+  for (std::int64_t j = n; j < padded; ++j) dst[j] = 0;
+}
+
+template <class V, class Stored>
+void pack(const void* src, std::int64_t n, typename V::T* dst, std::int64_t padded) {
+  const Stored* const from = static_cast<const Stored*>(src);
+  std::int64_t j = 0;
+  for (; j + V::kLanes <= n; j += V::kLanes) V::store(dst + j, convert<V>(from + j));
+  pack_plain<typename V::T, Stored>(from + j, n - j, dst + j, padded - j);
+}
+
+/// The same for any numbers, however large: in float64, one by one.
+template <class T>
+RowStats stats_plain(const T* x, std::int64_t n) {
+  RowStats result;
+  T minimum = n > 0 ? x[0] : T{0};
+  for (std::int64_t j = 0; j < n; ++j) {
+    const double value = static_cast<double>(x[j]);
+    result.sum_of_squares += value * value;
+    minimum = x[j] < minimum ? x[j] : minimum;
+    result.nonfinite += __builtin_isfinite(value) ? 0 : 1;
+  }
+  result.minimum = static_cast<double>(minimum);
+  return result;
+}
+
+/// Reads whole vectors, so x is zero-filled up to a multiple of kColumnAlign.
+template <class V>
+RowStats stats(const typename V::T* x, std::int64_t n) {
+  using Reg = typename V::Reg;
+  const std::int64_t whole = n / V::kLanes * V::kLanes;
+  Reg squares = V::zero();
+  Reg negated_minimum = V::broadcast(n > 0 ? -x[0] : 0);
+  for (std::int64_t j = 0; j < whole; j += V::kLanes) {
+    const Reg v = V::load(x + j);
+    squares = V::fma(v, v, squares);
+    negated_minimum = V::max(negated_minimum, V::sub(V::zero(), v));
+  }
+  typename V::T lanes[V::kLanes];
+  V::storeu(lanes, negated_minimum);
+  RowStats result = stats_plain(x + whole, n - whole);
+  if (whole == n) result.minimum = static_cast<double>(-lanes[0]);
+  result.sum_of_squares += static_cast<double>(V::sum(squares));
+  for (int c = 0; c < V::kLanes; ++c) {
+    const double lane = static_cast<double>(-lanes[c]);
+    if (lane < result.minimum) result.minimum = lane;
+  }
+  // Overflow of the compute type, infinities and NaN all end here: count them properly.
+  if (!__builtin_isfinite(result.sum_of_squares)) return stats_plain(x, n);
+  return result;
+}
+
+}  // namespace
+}  // namespace cofactor::cpu

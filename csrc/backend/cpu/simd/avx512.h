@@ -1,0 +1,90 @@
+#pragma once
+
+// Vectors of AVX-512. Everything has internal linkage: a file compiled for this level must not
+// leave a copy of an inline function that the linker could hand to baseline code.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace cofactor::cpu {
+namespace {
+
+struct SimdF32 {
+  using T = float;
+  using Reg = __m512;
+  static constexpr int kLanes = 16;
+  // Registers: 24 accumulators, and room for one row and four columns of operands beside them.
+  static constexpr int kProjectRows = 6, kProjectComponents = 4;
+  static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 4;
+
+  static Reg zero() { return _mm512_setzero_ps(); }
+  static Reg broadcast(T x) { return _mm512_set1_ps(x); }
+  static Reg load(const T* p) { return _mm512_load_ps(p); }
+  static Reg loadu(const T* p) { return _mm512_loadu_ps(p); }
+  static void store(T* p, Reg x) { _mm512_store_ps(p, x); }
+  static void storeu(T* p, Reg x) { _mm512_storeu_ps(p, x); }
+  static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
+  static Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
+  static Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+  static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+  static Reg abs(Reg a) { return _mm512_abs_ps(a); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  /// c - a * b
+  static Reg fnma(Reg a, Reg b, Reg c) { return _mm512_fnmadd_ps(a, b, c); }
+  /// 1 where a > b, else 0
+  static Reg greater(Reg a, Reg b) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), _mm512_set1_ps(1.0F));
+  }
+  static bool any_nonzero(Reg a) {
+    return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
+  }
+  static T sum(Reg a) { return _mm512_reduce_add_ps(a); }
+
+  static Reg convert(const float* p) { return _mm512_loadu_ps(p); }
+  static Reg convert_f16(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Reg convert_bf16(const std::uint16_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static Reg convert_u8(const std::uint8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+};
+
+struct SimdF64 {
+  using T = double;
+  using Reg = __m512d;
+  static constexpr int kLanes = 8;
+  static constexpr int kProjectRows = 6, kProjectComponents = 4;
+  static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 4;
+
+  static Reg zero() { return _mm512_setzero_pd(); }
+  static Reg broadcast(T x) { return _mm512_set1_pd(x); }
+  static Reg load(const T* p) { return _mm512_load_pd(p); }
+  static Reg loadu(const T* p) { return _mm512_loadu_pd(p); }
+  static void store(T* p, Reg x) { _mm512_store_pd(p, x); }
+  static void storeu(T* p, Reg x) { _mm512_storeu_pd(p, x); }
+  static Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
+  static Reg mul(Reg a, Reg b) { return _mm512_mul_pd(a, b); }
+  static Reg div(Reg a, Reg b) { return _mm512_div_pd(a, b); }
+  static Reg max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
+  static Reg abs(Reg a) { return _mm512_abs_pd(a); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
+  static Reg fnma(Reg a, Reg b, Reg c) { return _mm512_fnmadd_pd(a, b, c); }
+  static Reg greater(Reg a, Reg b) {
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), _mm512_set1_pd(1.0));
+  }
+  static bool any_nonzero(Reg a) {
+    return _mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ) != 0;
+  }
+  static T sum(Reg a) { return _mm512_reduce_add_pd(a); }
+};
+
+}  // namespace
+}  // namespace cofactor::cpu

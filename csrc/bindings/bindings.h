@@ -1,0 +1,12 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace cofactor::bindings {
+
+void register_errors(pybind11::module_& module);
+void register_source(pybind11::module_& module);
+void register_engine(pybind11::module_& module);
+void register_runtime(pybind11::module_& module);
+
+}  // namespace cofactor::bindings

@@ -1,0 +1,214 @@
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "als/loop.h"
+#include "backend/backend.h"
+#include "bindings/bindings.h"
+#include "bindings/source.h"
+#include "core/error.h"
+
+namespace py = pybind11;
+
+namespace cofactor::bindings {
+namespace {
+
+using Matrix = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+void raise_pending_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+py::array_t<double> matrix_of(std::span<const double> values, std::int64_t rows,
+                              std::int64_t columns) {
+  py::array_t<double> array({rows, columns});
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+/// A problem, its data and its factors on one device. Argument checks hold the GIL, work does not.
+class Engine {
+ public:
+  Engine(PySource& source, std::vector<int> ranks, const std::vector<double>& weights, double l1_w,
+         double l2_w, const std::vector<double>& l1_h, const std::vector<double>& l2_h,
+         const std::string& device, bool float64, int threads)
+      : source_(source) {
+    const std::size_t views = source.columns().size();
+    if (weights.size() != views || l1_h.size() != views || l2_h.size() != views) {
+      throw Error(ErrorKind::kValue, "weights and penalties need one number a view");
+    }
+    problem_.rows = source.rows();
+    for (std::size_t v = 0; v < views; ++v) {
+      problem_.views.push_back({source.columns()[v], source.dtypes()[v], source.scales()[v],
+                                weights[v], l1_h[v], l2_h[v]});
+    }
+    problem_.ranks = std::move(ranks);
+    for (const int rank : problem_.ranks) {
+      if (rank < 1) throw Error(ErrorKind::kValue, "every rank must be at least 1");
+    }
+    problem_.l1_w = l1_w;
+    problem_.l2_w = l2_w;
+    BackendOptions options;
+    options.threads = threads;
+    options.float64 = float64;
+    options.check_interrupt = raise_pending_signals;
+    backend_ = device == "cuda" ? make_cuda_backend(problem_, options)
+                                : make_cpu_backend(problem_, options);
+  }
+
+  [[nodiscard]] std::int64_t rows() const { return problem_.rows; }
+  [[nodiscard]] bool float64() const { return backend_->compute_size() == 8; }
+
+  void set_h(int view, const Matrix& h) {
+    check_view(view);
+    const std::int64_t columns = problem_.views[static_cast<std::size_t>(view)].columns;
+    if (h.ndim() != 2 || h.shape(0) != problem_.total_rank() || h.shape(1) != columns) {
+      throw Error(ErrorKind::kValue, "H of view number " + std::to_string(view) + " must be " +
+                                         std::to_string(problem_.total_rank()) + " x " +
+                                         std::to_string(columns));
+    }
+    backend_->set_input(view, h.data());
+  }
+
+  [[nodiscard]] py::array_t<double> h(int view) const {
+    check_view(view);
+    py::array_t<double> result({std::int64_t{problem_.total_rank()},
+                                problem_.views[static_cast<std::size_t>(view)].columns});
+    backend_->get_factor(Factor::kInput, view, result.mutable_data());
+    return result;
+  }
+
+  FitResult fit(const std::vector<double>& sum_of_squares, int max_iterations, double tolerance,
+                bool extrapolate, bool verify,
+                const std::optional<std::function<void(const IterationInfo&)>>& progress) {
+    check_squares(sum_of_squares);
+    AlsOptions options;
+    options.max_iterations = max_iterations;
+    options.tolerance = tolerance;
+    options.extrapolate = extrapolate;
+    options.verify = verify;
+    options.sum_of_squares = sum_of_squares;
+    if (progress) options.progress = *progress;
+    const py::gil_scoped_release unlocked;
+    return als_fit(*backend_, problem_, source_.source(), reducer_, options);
+  }
+
+  EncodeResult encode(const std::vector<double>& sum_of_squares, bool exact,
+                      const std::optional<py::array>& w) {
+    check_squares(sum_of_squares);
+    void* const out = output(w);
+    const py::gil_scoped_release unlocked;
+    return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, out);
+  }
+
+  py::tuple power(const std::optional<py::array>& y) {
+    void* const out = output(y);
+    {
+      const py::gil_scoped_release unlocked;
+      als_power(*backend_, problem_, source_.source(), reducer_, out);
+    }
+    const int k = problem_.total_rank();
+    py::list s;
+    for (int v = 0; v < problem_.num_views(); ++v) {
+      s.append(matrix_of(backend_->s(v), k, problem_.views[static_cast<std::size_t>(v)].columns));
+    }
+    return py::make_tuple(matrix_of(backend_->c(0), k, k), s);
+  }
+
+  std::vector<ViewStats> scan() {
+    const py::gil_scoped_release unlocked;
+    return als_scan(*backend_, problem_, source_.source());
+  }
+
+ private:
+  void check_view(int view) const {
+    if (view < 0 || view >= problem_.num_views()) {
+      throw Error(ErrorKind::kValue, "there is no view number " + std::to_string(view));
+    }
+  }
+  void check_squares(const std::vector<double>& sum_of_squares) const {
+    if (sum_of_squares.size() != problem_.views.size()) {
+      throw Error(ErrorKind::kValue, "sum_of_squares needs one number a view");
+    }
+  }
+  /// The memory of a caller's array of rows x K numbers of the compute type.
+  [[nodiscard]] void* output(const std::optional<py::array>& array) const {
+    if (!array) return nullptr;
+    const bool fits = array->ndim() == 2 && array->shape(0) == problem_.rows &&
+                      array->shape(1) == problem_.total_rank() &&
+                      array->itemsize() == backend_->compute_size() &&
+                      array->dtype().kind() == 'f' && (array->flags() & py::array::c_style) != 0 &&
+                      array->writeable();
+    if (!fits) {
+      throw Error(ErrorKind::kValue, "the output must be a writeable row-major array of " +
+                                         std::to_string(problem_.rows) + " x " +
+                                         std::to_string(problem_.total_rank()) +
+                                         " numbers of float" +
+                                         std::to_string(8 * backend_->compute_size()));
+    }
+    return const_cast<void*>(array->data());
+  }
+
+  PySource& source_;
+  Problem problem_;
+  std::unique_ptr<Backend> backend_;
+  Reducer reducer_;
+};
+
+}  // namespace
+
+void register_engine(py::module_& module) {
+  py::class_<IterationInfo>(module, "IterationInfo", "What a pass did for one fit.")
+      .def_readonly("fit", &IterationInfo::fit)
+      .def_readonly("iteration", &IterationInfo::iteration)
+      .def_readonly("loss", &IterationInfo::loss)
+      .def_readonly("accepted", &IterationInfo::accepted)
+      .def_readonly("seconds", &IterationInfo::seconds);
+
+  py::class_<FitTrace>(module, "FitTrace", "What one fit learned, apart from its factors.")
+      .def_readonly("losses", &FitTrace::losses)
+      .def_readonly("rejected_losses", &FitTrace::rejected_losses)
+      .def_readonly("view_losses", &FitTrace::view_losses)
+      .def_readonly("iterations", &FitTrace::iterations)
+      .def_readonly("stop_reason", &FitTrace::stop_reason);
+
+  py::class_<FitResult>(module, "FitResult")
+      .def_readonly("fits", &FitResult::fits)
+      .def_readonly("passes", &FitResult::passes);
+
+  py::class_<EncodeResult>(module, "EncodeResult")
+      .def_readonly("losses", &EncodeResult::losses)
+      .def_readonly("view_losses", &EncodeResult::view_losses);
+
+  py::class_<ViewStats>(module, "ViewStats")
+      .def_readonly("sum_of_squares", &ViewStats::sum_of_squares)
+      .def_readonly("minimum", &ViewStats::minimum)
+      .def_readonly("nonfinite", &ViewStats::nonfinite);
+
+  py::class_<Engine>(module, "Engine", "A problem, its data and its factors on one device.")
+      .def(py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
+                    const std::vector<double>&, const std::vector<double>&, const std::string&,
+                    bool, int>(),
+           py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
+           py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
+           py::arg("threads"), py::keep_alive<1, 2>())
+      .def_property_readonly("n_rows", &Engine::rows)
+      .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
+      .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))
+      .def("h", &Engine::h, py::arg("view"))
+      .def("fit", &Engine::fit, py::arg("sum_of_squares"), py::kw_only(), py::arg("max_iterations"),
+           py::arg("tolerance"), py::arg("extrapolate"), py::arg("verify"), py::arg("progress"))
+      .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
+           py::arg("w"))
+      .def("power", &Engine::power, py::arg("y"))
+      .def("scan", &Engine::scan);
+}
+
+}  // namespace cofactor::bindings

@@ -1,0 +1,9 @@
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "Compiled core of cofactor. Private: use the classes of the package.";
+  cofactor::bindings::register_errors(module);
+  cofactor::bindings::register_runtime(module);
+  cofactor::bindings::register_source(module);
+  cofactor::bindings::register_engine(module);
+}

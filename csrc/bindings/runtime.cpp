@@ -1,0 +1,37 @@
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "als/loss.h"
+#include "backend/backend.h"
+#include "bindings/bindings.h"
+#include "core/simd_level.h"
+#include "core/thread_pool.h"
+
+namespace cofactor::bindings {
+
+void register_runtime(pybind11::module_& module) {
+  module.def(
+      "simd_level", [] { return std::string(name_of(active_level())); },
+      "Instruction-set level of the CPU kernels; COFACTOR_SIMD forces one.");
+  module.def(
+      "simd_levels",
+      [] {
+        std::vector<std::string> names;
+        for (const Level level : supported_levels()) names.emplace_back(name_of(level));
+        return names;
+      },
+      "Levels that this build holds and this machine runs, from plain to wide.");
+  module.def("default_threads", &default_threads,
+             "Threads used where none are named: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the "
+             "CPUs left by affinity and cgroup quota.");
+  module.def("cuda_available", &cuda_available, "Whether device='cuda' can work here.");
+  module.def(
+      "identity_limit", [](bool float64) { return identity_limit(float64 ? 8 : 4); },
+      pybind11::arg("float64"),
+      "Relative losses below this are lost to cancellation in the Gram identity.");
+  module.attr("PANEL_ROWS") = kPanelRows;
+}
+
+}  // namespace cofactor::bindings

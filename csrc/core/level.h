@@ -1,0 +1,8 @@
+#pragma once
+
+namespace cofactor {
+
+/// Instruction sets that the CPU kernels are written for, from the plainest to the widest.
+enum class Level { kScalar, kAvx2, kAvx512 };
+
+}  // namespace cofactor

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace cofactor {
+
+/// Row-major rows that somebody else owns: columns are contiguous, rows are `row_stride` elements
+/// apart.
+struct MatrixView {
+  const void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t row_stride = 0;
+
+  [[nodiscard]] const void* row(std::int64_t i) const noexcept {
+    return static_cast<const std::byte*>(data) +
+           static_cast<std::size_t>(i * row_stride) * size_of(dtype);
+  }
+  [[nodiscard]] MatrixView slice(std::int64_t first, std::int64_t count) const noexcept {
+    return {row(first), dtype, count, columns, row_stride};
+  }
+};
+
+/// Rows [first_row, first_row + rows) of every view, in memory at once.
+struct Block {
+  std::int64_t first_row = 0;
+  std::int64_t rows = 0;
+  std::vector<MatrixView> views;
+  /// Optional rows x K non-negative values, in the compute type of the backend, that are added to
+  /// the diagonal of the Gram matrix of each row's problem; null where there are none.
+  const void* row_diagonal = nullptr;
+};
+
+}  // namespace cofactor
