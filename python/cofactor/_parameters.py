@@ -1,0 +1,171 @@
+"""Checks of an estimator's parameters, and what follows from them for every view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Penalties", "check_parameters", "check_start", "resolve_weights"]
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "init": (None, "random", "nndsvd", "nndsvda", "nndsvdar"),
+    "device": ("auto", "cpu", "cuda"),
+    "acceleration": (None, "auto", "extrapolation"),
+}
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise ValueError or TypeError for the first parameter that cannot be used."""
+    parameters = estimator.get_params(deep=False)
+    for name, choices in _CHOICES.items():
+        if parameters[name] not in choices:
+            raise ValueError(
+                f"{name}={parameters[name]!r} is unknown; expected one of "
+                + ", ".join(map(repr, choices))
+            )
+    _check_integer("n_components", parameters["n_components"])
+    _check_integer("max_iter", parameters["max_iter"])
+    if parameters["n_threads"] is not None:
+        _check_integer("n_threads", parameters["n_threads"])
+    _check_real("tol", parameters["tol"])
+    _check_real("alpha_W", parameters["alpha_W"])
+    if parameters["alpha_H"] != "same":
+        _check_real("alpha_H", parameters["alpha_H"])
+    _check_real("l1_ratio", parameters["l1_ratio"], upper=1.0)
+    if parameters["callback"] is not None and not callable(parameters["callback"]):
+        raise TypeError(f"callback={parameters['callback']!r} is not callable")
+
+
+def _check_integer(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be an integer of at least 1")
+    if value < 1:
+        raise ValueError(f"{name}={value} must be at least 1")
+
+
+def _check_real(name: str, value: Any, upper: float = math.inf) -> None:
+    limits = "at least 0" if upper == math.inf else f"between 0 and {upper:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} must be a number {limits}")
+    if not 0 <= value <= upper or math.isinf(value):
+        raise ValueError(f"{name}={value} must be {limits}")
+
+
+def resolve_weights(
+    weights: str | Mapping[str, float], names: Sequence[str], squares: Sequence[float]
+) -> dict[str, float]:
+    """Weight of every view.
+
+    Parameters
+    ----------
+    weights : {"equal", "balanced"} or mapping
+        The estimator's parameter.
+    names : sequence of str
+        Names of the views.
+    squares : sequence of float
+        Sum of squares of every view.
+
+    Returns
+    -------
+    dict of str to float
+        1 each; 1 / ||X_v||^2 each, 0 for a view of zeros; or as given, 1 where not named.
+    """
+    if isinstance(weights, str):
+        if weights == "equal":
+            return dict.fromkeys(names, 1.0)
+        if weights == "balanced":
+            return {
+                name: 1.0 / square if square > 0 else 0.0
+                for name, square in zip(names, squares, strict=True)
+            }
+        raise ValueError(
+            f"weights={weights!r} is unknown; expected 'equal', 'balanced' or a mapping from view "
+            "name to weight"
+        )
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"weights has type {type(weights).__name__}; expected 'equal', 'balanced' or a mapping"
+        )
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise ValueError(
+            f"weights names unknown view(s) {', '.join(map(repr, unknown))}; "
+            f"the data has {', '.join(map(repr, names))}"
+        )
+    for name, weight in weights.items():
+        _check_real(f"weights[{name!r}]", weight)
+    result = {name: float(weights.get(name, 1.0)) for name in names}
+    if not any(weight > 0 for weight in result.values()):
+        raise ValueError("every view has weight 0; at least one must shape W")
+    return result
+
+
+def check_start(
+    H: Mapping[str, npt.ArrayLike], columns: Mapping[str, int], n_components: int
+) -> list[npt.NDArray[np.float64]]:
+    """Bring a caller's start into the order of the views, after checking it."""
+    if set(H) != set(columns):
+        raise ValueError(
+            f"H has views {', '.join(map(repr, H))}; expected {', '.join(map(repr, columns))}"
+        )
+    start = []
+    for name, d in columns.items():
+        factor = np.asarray(H[name], dtype=np.float64)
+        if factor.shape != (n_components, d):
+            raise ValueError(
+                f"H[{name!r}] has shape {factor.shape}; expected {(n_components, d)}, that is "
+                "(n_components, n_columns)"
+            )
+        if not np.isfinite(factor).all() or (factor < 0).any():
+            raise ValueError(f"H[{name!r}] must hold finite values of at least 0")
+        start.append(factor)
+    return start
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Linear and ridge penalties of every solve, in absolute terms.
+
+    W is penalised in the problem as a whole; H_v in ``1/2 ||X_v - W H_v||^2``, the view's part
+    divided by its weight.
+    """
+
+    l1_w: float
+    l2_w: float
+    l1_h: dict[str, float]
+    l2_h: dict[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        n_examples: int,
+        columns: Mapping[str, int],
+        weights: Mapping[str, float],
+    ) -> Penalties:
+        """Scale an estimator's penalties as scikit-learn does, by columns and examples."""
+        alpha_w = float(estimator.alpha_W)
+        alpha_h = alpha_w if estimator.alpha_H == "same" else float(estimator.alpha_H)
+        ratio = float(estimator.l1_ratio)
+        active = [name for name in columns if weights[name] > 0]
+        width = sum(columns[name] for name in active)
+        return cls(
+            l1_w=width * alpha_w * ratio,
+            l2_w=width * alpha_w * (1.0 - ratio),
+            l1_h={
+                name: n_examples * alpha_h * ratio / math.sqrt(weights[name])
+                if name in active
+                else 0.0
+                for name in columns
+            },
+            l2_h={
+                name: n_examples * alpha_h * (1.0 - ratio) if name in active else 0.0
+                for name in columns
+            },
+        )

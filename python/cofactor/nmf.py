@@ -1,0 +1,513 @@
+"""Coupled non-negative matrix factorization: the estimator."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from . import _core
+from ._parameters import Penalties, check_parameters, check_start, resolve_weights
+from ._run_files import read_run, write_run
+from ._views import Views, load_views
+from .init import nndsvd_passes, nndsvd_rank, nndsvd_start, random_start
+from .store import ActivationStore
+
+__all__ = ["CoupledNMF", "FitEvent", "load"]
+
+ViewMapping = Mapping[str, npt.ArrayLike]
+Factor = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FitEvent:
+    """What a callback hears after every pass over the data.
+
+    Attributes
+    ----------
+    iteration, max_iter : int
+        Number of the pass, from 1, and the most there can be.
+    loss : float
+        Relative loss of the pair after both half-steps.
+    accepted : bool
+        False where an extrapolated step raised the objective and was taken back.
+    seconds : float
+        Duration of the pass.
+    """
+
+    iteration: int
+    max_iter: int
+    loss: float
+    accepted: bool
+    seconds: float
+
+
+class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Non-negative factorization of several views that share one example factor.
+
+    Minimises, over W >= 0 and every H_v >= 0,
+
+    .. code-block:: text
+
+        1/2 sum_v w_v ||X_v - W H_v||_F^2
+          + D alpha_W (l1_ratio ||W||_1 + (1 - l1_ratio)/2 ||W||_F^2)
+          + n alpha_H sum_v (l1_ratio sqrt(w_v) ||H_v||_1 + (1 - l1_ratio)/2 w_v ||H_v||_F^2)
+
+    with n examples and D = the sum of the columns of the views of positive weight. This is
+    :class:`sklearn.decomposition.NMF` on ``hstack([sqrt(w_v) * X_v])``. It is solved by exact
+    alternating non-negative least squares, one read of the data an iteration; the coupling
+    follows Saini and Papalexakis, arXiv:2012.12516.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components k.
+    weights : {"equal", "balanced"} or mapping of str to float, default="equal"
+        Weight w_v of every view: 1 each, 1 / ||X_v||_F^2 each, or as given, where views that are
+        not named have 1. A view of weight 0 is passive: it does not shape W, and its H_v is
+        fitted without penalty.
+    init : {None, "random", "nndsvd", "nndsvda", "nndsvdar"}, default=None
+        How H starts; None is "random". A start of your own is passed to :meth:`fit`.
+    max_iter : int, default=200
+        Most passes over the data.
+    tol : float, default=1e-4
+        Stop when a pass lowers the objective by at most this fraction; 0 never stops early.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the start.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute; "auto" is a CUDA device where build and machine have one.
+    acceleration : {"auto", "extrapolation"} or None, default="auto"
+        "extrapolation" moves H on along its last step and takes that back when the objective
+        rises (Ang and Gillis, arXiv:1805.06604). None is plain alternating least squares.
+    alpha_W : float, default=0
+        Penalty on W.
+    alpha_H : float or "same", default="same"
+        Penalty on every H_v; "same" is `alpha_W`.
+    l1_ratio : float, default=0
+        Share of the penalties that is linear, between 0 and 1.
+    n_threads : int or None, default=None
+        Threads of the CPU backend. None: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs
+        that affinity and cgroup quota leave. The result does not depend on it.
+    verify : bool, default=False
+        Compute every loss from the residual, at the price of one more read of the data a pass,
+        and not from sums that the fit has at hand. Losses too small for those are always
+        computed so.
+    callback : callable or None, default=None
+        Called with a :class:`FitEvent` after every pass.
+
+    Attributes
+    ----------
+    components_ : dict of str to ndarray of shape (n_components, n_columns)
+        H_v of every view; float32, or float64 if a view is float64.
+    W_ : ndarray of shape (n_examples, n_components)
+        Example factor for the final H_v.
+    weights_ : dict of str to float
+        Weight of every view.
+    n_iter_ : int
+        Passes of the loop.
+    n_passes_ : float
+        Every read of the data: checking arrays, start, loop and the final W.
+    loss_history_ : list of float
+        ``sum_v w_v ||X_v - W H_v||^2 / sum_v w_v ||X_v||^2`` after every accepted pass.
+    rejected_losses_ : list of float
+        The same for extrapolations that were taken back.
+    view_losses_ : dict of str to float
+        ``||X_v - W H_v||^2 / ||X_v||^2`` after the last accepted pass.
+    reconstruction_err_ : float
+        ``sqrt(sum_v w_v ||X_v - W H_v||_F^2)`` of `W_` and `components_`.
+    stop_reason_ : str
+        "converged" or "max_iter".
+    fingerprint_ : str or None
+        Fingerprint of the store that was fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cofactor as cf
+    >>> rng = np.random.default_rng(0)
+    >>> W, H = rng.random((60, 3)), rng.random((3, 20))
+    >>> X = {"pixels": W @ H[:, :8], "layer": W @ H[:, 8:]}
+    >>> nmf = cf.CoupledNMF(n_components=3, random_state=0, tol=1e-6).fit(X)
+    >>> nmf.components_["layer"].shape, nmf.W_.shape
+    ((3, 12), (60, 3))
+    >>> bool(nmf.loss_history_[-1] < 1e-3)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        *,
+        weights: str | Mapping[str, float] = "equal",
+        init: Literal["random", "nndsvd", "nndsvda", "nndsvdar"] | None = None,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        random_state: int | np.random.RandomState | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        acceleration: Literal["auto", "extrapolation"] | None = "auto",
+        alpha_W: float = 0.0,
+        alpha_H: float | Literal["same"] = "same",
+        l1_ratio: float = 0.0,
+        n_threads: int | None = None,
+        verify: bool = False,
+        callback: Callable[[FitEvent], object] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.weights = weights
+        self.init = init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.device = device
+        self.acceleration = acceleration
+        self.alpha_W = alpha_W
+        self.alpha_H = alpha_H
+        self.l1_ratio = l1_ratio
+        self.n_threads = n_threads
+        self.verify = verify
+        self.callback = callback
+
+    def fit(
+        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
+    ) -> Self:
+        """Fit all views of `X` together.
+
+        Parameters
+        ----------
+        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
+            Non-negative views with the same examples. Arrays of uint8, float16, float32 and
+            float64 are read in place; anything in float64 makes the fit compute in float64.
+        y : None
+            Ignored.
+        H : mapping of str to array of shape (n_components, n_columns), optional
+            Start of every H_v, in place of `init`.
+
+        Returns
+        -------
+        CoupledNMF
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            For negative, infinite or missing values, views that do not fit together, or
+            parameters out of range.
+        TypeError
+            If `X` is neither a store nor a mapping.
+        """
+        check_parameters(self)
+        views = load_views(X, caller="CoupledNMF.fit")
+        start = None if H is None else check_start(H, views.n_columns, self.n_components)
+        passes = 0.0 if all(view.statistics for view in views.views) else 1.0
+        statistics = _statistics(views, self.n_threads)
+        _check_values(views, statistics)
+        squares = [entry[0] for entry in statistics]
+        self.weights_ = resolve_weights(self.weights, views.names, squares)
+        self._n_examples = sum(len(piece) for piece in views.views[0].pieces)
+        self._n_columns = views.n_columns
+
+        engine = self._engine(views, self.n_components)
+        if start is None:
+            start = self._start(views, squares)
+            passes += 0 if self.init in (None, "random") else nndsvd_passes
+        for v, factor in enumerate(start):
+            engine.set_h(v, factor)
+        result = engine.fit(
+            squares,
+            max_iterations=self.max_iter,
+            tolerance=self.tol,
+            extrapolate=self.acceleration is not None,
+            verify=self.verify,
+            progress=self._progress(),
+        )
+        trace = result.fits[0]
+
+        dtype = np.float64 if engine.float64 else np.float32
+        self.components_ = {
+            name: engine.h(v).astype(dtype, copy=False) for v, name in enumerate(views.names)
+        }
+        self.n_iter_ = trace.iterations
+        self.loss_history_ = list(trace.losses)
+        self.rejected_losses_ = list(trace.rejected_losses)
+        self.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+        self.stop_reason_ = trace.stop_reason
+        self.fingerprint_ = views.fingerprint
+        self.W_ = np.empty((self._n_examples, self.n_components), dtype)
+        exact = self.verify or trace.losses[-1] < _core.identity_limit(engine.float64)
+        final = engine.encode(squares, exact=exact, w=self.W_)
+        total = sum(w * s for w, s in zip(self.weights_.values(), squares, strict=True))
+        self.reconstruction_err_ = float(np.sqrt(final.losses[0] * total))
+        self.n_passes_ = passes + result.passes + 1
+        if self.stop_reason_ == "max_iter" and self.tol > 0:
+            warnings.warn(
+                f"Maximum number of iterations {self.max_iter} reached. Increase it to improve "
+                "convergence.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_transform(
+        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
+    ) -> Factor:
+        """Fit `X` and return its example factor.
+
+        Parameters
+        ----------
+        X, y, H
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_examples, n_components)
+            `W_`, equal to ``fit(X).transform(X)``.
+        """
+        return self.fit(X, H=H).W_
+
+    def transform(self, X: ActivationStore | ViewMapping) -> Factor:
+        """Solve W for examples, with H fixed.
+
+        Parameters
+        ----------
+        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
+            All views of the fit or some of them. W minimises the fit's objective over these
+            views, with the weights and penalties of the fit.
+
+        Returns
+        -------
+        ndarray of shape (n_examples, n_components)
+            Non-negative; a component that no given view knows is 0, with a warning.
+
+        Raises
+        ------
+        ValueError
+            For unknown views, other numbers of columns, or bad values.
+        """
+        check_is_fitted(self)
+        views = load_views(X, expected=self._n_columns, caller="CoupledNMF.transform")
+        if not any(self.weights_[name] > 0 for name in views.names):
+            raise ValueError(
+                "CoupledNMF.transform got only views of weight 0, which say nothing about W; "
+                "pass one of "
+                + ", ".join(repr(name) for name, weight in self.weights_.items() if weight > 0)
+            )
+        statistics = _statistics(views, self.n_threads)
+        _check_values(views, statistics)
+        engine = self._engine(views, self.n_components)
+        for v, name in enumerate(views.names):
+            engine.set_h(v, self.components_[name])
+        unknown = [
+            r
+            for r in range(self.n_components)
+            if not any(
+                self.weights_[name] > 0 and self.components_[name][r].any() for name in views.names
+            )
+        ]
+        if unknown:
+            warnings.warn(
+                f"the given views know nothing of component(s) {unknown}; their W is 0",
+                UserWarning,
+                stacklevel=2,
+            )
+        rows = sum(len(piece) for piece in views.views[0].pieces)
+        W = np.empty((rows, self.n_components), np.float64 if engine.float64 else np.float32)
+        engine.encode([entry[0] for entry in statistics], exact=False, w=W)
+        return W
+
+    def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
+        """Reconstruct every view from an example factor.
+
+        Parameters
+        ----------
+        W : array of shape (n_examples, n_components)
+            Example factor.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_examples, n_columns)
+            ``W @ H_v`` by view.
+        """
+        check_is_fitted(self)
+        W = np.asarray(W)
+        return {name: W @ H for name, H in self.components_.items()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Directory; an earlier fit there is replaced, anything else is refused.
+
+        Raises
+        ------
+        FileExistsError
+            If `path` holds something that is not a fit.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, cofactor as cf
+        >>> X = {"pixels": np.random.default_rng(0).random((30, 6))}
+        >>> nmf = cf.CoupledNMF(n_components=2, random_state=0, tol=1e-3).fit(X)
+        >>> path = tempfile.mkdtemp()
+        >>> nmf.save(path + "/run")
+        >>> again = cf.load(path + "/run")
+        >>> bool((again.transform(X) == nmf.W_).all())
+        True
+        """
+        check_is_fitted(self)
+        parameters = self.get_params(deep=False)
+        parameters.pop("callback")
+        if not isinstance(parameters["random_state"], int | np.integer):
+            parameters["random_state"] = None
+        learned = {name: getattr(self, name) for name in _SAVED}
+        write_run(Path(path), parameters, learned, self.components_, self.W_)
+
+    def _engine(self, views: Views, rank: int) -> _core.Engine:
+        penalties = Penalties.of(self, self._n_examples, self._n_columns, self.weights_)
+        names = views.names
+        device = self.device
+        if device == "auto":
+            device = "cuda" if _core.cuda_available() else "cpu"
+        return _core.Engine(
+            views.source(),
+            ranks=[rank],
+            weights=[self.weights_[name] for name in names],
+            l1_w=penalties.l1_w,
+            l2_w=penalties.l2_w,
+            l1_h=[penalties.l1_h[name] for name in names],
+            l2_h=[penalties.l2_h[name] for name in names],
+            device=device,
+            float64=views.is_float64,
+            threads=self.n_threads or 0,
+        )
+
+    def _start(self, views: Views, squares: list[float]) -> list[npt.NDArray[np.float64]]:
+        columns = list(views.n_columns.values())
+        random_state = check_random_state(self.random_state)
+        if self.init in (None, "random"):
+            rms = [
+                float(np.sqrt(square / (self._n_examples * d)))
+                for square, d in zip(squares, columns, strict=True)
+            ]
+            return random_start(self.n_components, columns, rms, random_state)
+        if self.n_components > min(self._n_examples, sum(columns)):
+            raise ValueError(
+                f"init={self.init!r} can only be used when n_components <= "
+                f"min(n_examples, n_columns) = {min(self._n_examples, sum(columns))}, "
+                f"got {self.n_components}"
+            )
+        engine = self._engine(views, nndsvd_rank(self.n_components, columns))
+        weights = [self.weights_[name] for name in views.names]
+        assert self.init is not None
+        return nndsvd_start(engine, columns, weights, self.n_components, self.init, random_state)
+
+    def _progress(self) -> Callable[[_core.IterationInfo], None] | None:
+        callback = self.callback
+        if callback is None:
+            return None
+
+        def progress(info: _core.IterationInfo) -> None:
+            callback(
+                FitEvent(info.iteration, self.max_iter, info.loss, info.accepted, info.seconds)
+            )
+
+        return progress
+
+
+_SAVED = (
+    "weights_",
+    "n_iter_",
+    "n_passes_",
+    "loss_history_",
+    "rejected_losses_",
+    "view_losses_",
+    "reconstruction_err_",
+    "stop_reason_",
+    "fingerprint_",
+)
+
+
+def load(path: str | os.PathLike[str]) -> CoupledNMF:
+    """Open a fit that :meth:`CoupledNMF.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Directory of the fit.
+
+    Returns
+    -------
+    CoupledNMF
+        The fitted estimator. Nothing is unpickled.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no fit at `path`.
+    ValueError
+        If a file is malformed or the files do not belong together.
+    """
+    run = read_run(Path(path), _SAVED)
+    known = set(CoupledNMF(1).get_params(deep=False))
+    unknown = set(run.parameters) - known
+    if unknown:
+        raise ValueError(
+            f"{path}: fit.json holds unknown parameter(s) {', '.join(sorted(unknown))}; "
+            "it was written by another version of cofactor"
+        )
+    nmf = CoupledNMF(**run.parameters)
+    check_parameters(nmf)
+    for name, value in run.learned.items():
+        setattr(nmf, name, value)
+    nmf.components_ = run.components
+    nmf.W_ = run.W
+    nmf._n_examples = len(run.W)
+    nmf._n_columns = {name: H.shape[1] for name, H in run.components.items()}
+    return nmf
+
+
+def _statistics(views: Views, n_threads: int | None) -> list[tuple[float, float, int]]:
+    """Sum of squares, minimum and number of bad values by view, from one read if need be."""
+    known = [view.statistics for view in views.views]
+    if all(entry is not None for entry in known):
+        return [entry for entry in known if entry is not None]
+    zeros = [0.0] * len(views.views)
+    engine = _core.Engine(
+        views.source(),
+        ranks=[1],
+        weights=zeros,
+        l1_w=0.0,
+        l2_w=0.0,
+        l1_h=zeros,
+        l2_h=zeros,
+        device="cpu",
+        float64=views.is_float64,
+        threads=n_threads or 0,
+    )
+    return [(entry.sum_of_squares, entry.minimum, entry.nonfinite) for entry in engine.scan()]
+
+
+def _check_values(views: Views, statistics: list[tuple[float, float, int]]) -> None:
+    for view, (_, minimum, nonfinite) in zip(views.views, statistics, strict=True):
+        if nonfinite:
+            raise ValueError(
+                f"Input view {view.name!r} contains NaN or infinity ({nonfinite} values); "
+                "remove or replace them"
+            )
+        if minimum < 0:
+            raise ValueError(
+                f"Negative values in data passed to CoupledNMF: view {view.name!r} has minimum "
+                f"{minimum:.6g}; non-negative factorization needs values of at least 0, such as "
+                "activations after a ReLU"
+            )
