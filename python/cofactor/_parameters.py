@@ -80,6 +80,8 @@ def resolve_weights(
         if weights == "equal":
             return dict.fromkeys(names, 1.0)
         if weights == "balanced":
+            if not any(square > 0 for square in squares):
+                raise ValueError("every view is all zero, which weights='balanced' cannot balance")
             return {
                 name: 1.0 / square if square > 0 else 0.0
                 for name, square in zip(names, squares, strict=True)

@@ -113,7 +113,9 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
             + "; every view must describe the same examples"
         )
     if next(iter(rows.values())) == 0:
-        raise ValueError(f"Found views with 0 example(s) while a minimum of 1 is required by {caller}")
+        raise ValueError(
+            f"Found views with 0 example(s) while a minimum of 1 is required by {caller}"
+        )
     if expected is not None:
         _check_against(result, expected, caller)
     return result

@@ -100,9 +100,7 @@ def nndsvd_start(
     active = np.repeat(roots > 0, columns)
     rank = nndsvd_rank(n_components, columns)
 
-    def multiply(
-        q: Float64Array, y: npt.NDArray[Any] | None
-    ) -> tuple[Float64Array, Float64Array]:
+    def multiply(q: Float64Array, y: npt.NDArray[Any] | None) -> tuple[Float64Array, Float64Array]:
         # The core sums w_v X_v Q_v, so that sqrt(w_v) is taken out of Q and put back into S.
         for v, root in enumerate(roots):
             part = q[edges[v] : edges[v + 1]].T
