@@ -1,0 +1,1 @@
+"""Parts of `cofactor.capture`; these modules import torch, and only capture() imports them."""

@@ -1,0 +1,1 @@
+"""How an activation store is laid out, written and read; `cofactor.store` is its face."""

@@ -1,0 +1,148 @@
+"""Capture of a network's activations into a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._errors import require
+from .store import ActivationStore
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ._capture.layers import LayerSpec
+
+__all__ = ["capture"]
+
+
+def capture(
+    model: nn.Module,
+    loader: Iterable[Any],
+    layers: LayerSpec | Iterable[LayerSpec],
+    *,
+    pixels: bool = False,
+    normalize: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
+    dtype: str | Mapping[str, str] = "float16",
+    out: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    predictions: bool = True,
+    max_examples: int | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    pool: str | Mapping[str, str | None] | None = None,
+) -> ActivationStore:
+    """Run images through a network once and keep the activations of some layers on disk.
+
+    Activations are stored with their sign, as the layer returned them (a layer's output is
+    copied at once, so that an in-place operation behind it does not change it). The model runs
+    in evaluation mode under ``torch.inference_mode``; its mode, device and hooks are restored.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+    loader : iterable
+        Yields batches: a tensor of images, a tuple (images, labels, ...), or a mapping with the
+        images under "images", "image", "pixel_values", "x" or "input" and, optionally, labels
+        under "labels", "label", "y" or "target". The first axis of images is the batch. uint8
+        images are fed to the model as float: divided by 255, then normalised if `normalize` is
+        given. Float images are fed as they are. Both are cast to the dtype of the model's
+        parameters.
+    layers : str, Module, callable, or iterable of these
+        Which layers: a name of ``model.named_modules()``, an fnmatch pattern such as
+        "layer?.*.conv2", a module of the model, or a callable of (name, module). The views are
+        called by these names (the model itself "output"); a module called several times in one
+        forward gives views `name`, `name_1`, and so on. Of an output that is a tuple or list the
+        first entry is taken.
+    pixels : bool, default False
+        Keep the input too, as a view `input.c` of shape (height, width) for each channel c. The
+        images must be (examples, channels, height, width) and one of these:
+
+        - uint8: stored exactly, as uint8 with scale 1 / 255.
+        - floats with `normalize`: taken to be normalised by the loader already; the pixels are
+          ``image * std + mean``, which must lie in [0, 1] (up to one step of 1 / 255, then they
+          are clipped).
+        - floats without `normalize`: must lie in [0, 1].
+
+        Floats that are k / 255 in the first batch (within 1e-3 of a step) are stored as uint8
+        with scale 1 / 255, and must then be so in all batches; others are stored in `dtype`.
+    normalize : (mean, std), optional
+        Numbers, one for all channels or one for each, in units of [0, 1] pixels. Applied to
+        uint8 images before the model sees them. Float images are never changed by it: there it
+        says what the loader did, for `pixels` to undo.
+    dtype : str or mapping of str to str, default "float16"
+        Dtype of the views: "float16", "bfloat16", "float32" or "float64"; or by name of view,
+        float16 for those not named. A pixel view may be named too, and then "uint8" also.
+    out : str or path-like
+        Directory of the store.
+    device : torch.device or str, optional
+        Where to run; by default where the model is.
+    predictions : bool, default True
+        Keep the arg-max of the model's output as column "predictions", if the output is a matrix
+        (examples, classes). If false, the forward ends after the last of the layers, from the
+        second batch on.
+    max_examples : int, optional
+        Stop after so many.
+    attributes : mapping, optional
+        JSON attributes to keep, such as ``{"class_names": [...]}``. "model" (name of the class)
+        and "layers" are added unless given.
+    overwrite : bool, default False
+        Replace a store that is at `out`.
+    progress : bool, default True
+        Show a progress bar, if stderr is a terminal and the package rich is installed.
+    pool : {"avg", "max"} or mapping of str to these, optional
+        Reduce outputs (examples, channels, height, width) to (examples, channels), by mean or
+        maximum over positions; of all layers with such outputs, or by name of view.
+
+    Returns
+    -------
+    ActivationStore
+        The store, with columns "labels" and "predictions" where there are any.
+
+    Raises
+    ------
+    MissingExtraError
+        If torch is not installed.
+    ValueError, TypeError
+        If a layer is not found or did not run, a layer returns no tensor, the loader yields
+        something else, or an option is not as described.
+    StoreError
+        If `out` is taken, the disk has not enough space, or a value overflows its dtype.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    >>> images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    >>> loader = [(images, torch.arange(5))]
+    >>> store = capture(model, loader, layers=["1"], pixels=True, out=tempfile.mkdtemp())
+    >>> [(view.name, view.shape, view.dtype) for view in store.views.values()][2:]
+    [('input.2', (8, 8), 'uint8'), ('1', (4, 6, 6), 'float16')]
+    >>> sorted(store.columns)
+    ['labels', 'predictions']
+    """
+    require("torch", "capture", "capture")
+    from ._capture.run import run
+
+    return run(
+        model,
+        loader,
+        layers,
+        pixels=pixels,
+        normalize=normalize,
+        dtype=dtype,
+        out=Path(out),
+        device=device,
+        predictions=predictions,
+        max_examples=max_examples,
+        attributes=attributes or {},
+        overwrite=overwrite,
+        progress=progress,
+        pool=pool,
+    )

@@ -1,0 +1,34 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+class Cifar100(NamedTuple):
+    """The CIFAR-100 test set and the network that was trained for the project."""
+
+    npz: Path
+    weights: Path
+    images: NDArray[np.uint8]  # (10000, 32, 32, 3)
+    labels: NDArray[Any]  # (10000,)
+
+
+@pytest.fixture(scope="session")
+def cifar100() -> Cifar100:
+    """Read the data; skips where it is absent."""
+    beside_the_repository = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("COFACTOR_TEST_DATA", beside_the_repository))
+    folder = root / "cifar100"
+    npz, weights = folder / "test.npz", folder / "resnet18.safetensors"
+    for file in (npz, weights):
+        if not file.is_file():
+            pytest.skip(f"{file} is absent (COFACTOR_TEST_DATA names the folder above cifar100)")
+    with np.load(npz) as content:
+        return Cifar100(npz, weights, content["images"], content["labels"])

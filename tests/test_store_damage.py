@@ -1,0 +1,195 @@
+"""Stores that were damaged or made to do harm: one clear error, naming the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cofactor.store import ActivationStore, StoreError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    views = {
+        "a": {"shape": (2, 2), "dtype": "float16"},
+        "b": {"shape": (3,), "dtype": "uint8", "scale": 0.5},
+    }
+    with ActivationStore.create(tmp_path / "acts", views, rows_per_shard=512) as writer:
+        columns = {"labels": np.arange(600), "ids": np.array(["x", "yz"] * 300)}
+        writer.append({"a": np.ones((600, 4)), "b": np.ones((600, 3), np.uint8)}, columns)
+    return tmp_path / "acts"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    file = path / "metadata.json"
+    document = json.loads(file.read_text())
+    change(document)
+    file.write_text(json.dumps(document))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("exploded",)
+
+
+def rewrite(file: Path, array: Any, **options: Any) -> None:
+    with file.open("wb") as stream:
+        np.lib.format.write_array(stream, array, **options)
+
+
+def huge_header(file: Path) -> None:
+    header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (" + b"(" * 3000 + b"), }"
+    file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
+SHARD_DAMAGE: list[tuple[Callable[[Path], object], str]] = [
+    (lambda f: f.unlink(), "cannot be read: No such file"),
+    (lambda f: f.write_bytes(b""), "is not a valid .npy file"),
+    (lambda f: f.write_bytes(f.read_bytes()[:90]), "is not a valid .npy file"),
+    (lambda f: f.write_bytes(f.read_bytes()[:-2]), "has 4222 bytes, expected 4224 for shape"),
+    (lambda f: f.write_bytes(f.read_bytes() + b"x"), "has 4225 bytes, expected 4224"),
+    (lambda f: f.write_bytes(pickle.dumps(Bomb())), "is not a valid .npy file"),
+    (lambda f: rewrite(f, np.ones((512, 5), "f2")), "shape is \\(512, 5\\), expected \\(512, 4\\)"),
+    (lambda f: rewrite(f, np.ones((512, 4), "f4")), "dtype is float32, expected float16"),
+    (lambda f: rewrite(f, np.ones((512, 4), ">f2")), "dtype is >f2, expected float16"),
+    (lambda f: rewrite(f, np.asfortranarray(np.ones((512, 4), "f2"))), "Fortran order"),
+    (lambda f: rewrite(f, np.full((512, 4), Bomb()), allow_pickle=True), "dtype is object"),
+    (lambda f: rewrite(f, np.ones((512, 4), "f2"), version=(3, 0)), "version is 3.0, expected"),
+    (huge_header, "is not a valid .npy file"),
+    (lambda f: (f.unlink(), f.mkdir()), "is not a regular file"),
+    (lambda f: (f.unlink(), os.mkfifo(f)), "is not a regular file"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), SHARD_DAMAGE)
+def test_damaged_shard(
+    path: Path, damage: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path)
+    file = path / "a" / "00000.npy"
+    damage(file)
+    with pytest.raises(StoreError, match=message) as caught:
+        ActivationStore(path)
+    assert str(caught.value).startswith(str(file))
+    assert not (path / "exploded").exists()
+
+
+def test_damaged_column(path: Path) -> None:
+    rewrite(path / "columns/ids/00001.npy", np.arange(88))
+    with pytest.raises(StoreError, match=r"00001.npy: dtype is int64, expected unicode strings"):
+        ActivationStore(path)
+    rewrite(path / "columns/ids/00001.npy", np.full(88, Bomb()), allow_pickle=True)
+    with pytest.raises(StoreError, match="dtype is object"):
+        ActivationStore(path)
+
+
+def test_shards_of_other_writers(path: Path) -> None:
+    expected = ActivationStore(path).read("a")
+    rewrite(path / "a/00000.npy", np.load(path / "a/00000.npy"), version=(2, 0))
+    np.testing.assert_array_equal(ActivationStore(path).read("a"), expected)
+
+
+def test_link_out_of_the_store(path: Path) -> None:
+    outside = path.parent / "outside.npy"
+    (path / "a/00000.npy").rename(outside)
+    (path / "a/00000.npy").symlink_to(outside)
+    with pytest.raises(StoreError, match=r"is a link to .*outside.npy, outside of the store"):
+        ActivationStore(path)
+
+
+def test_file_cut_after_opening(path: Path) -> None:
+    store = ActivationStore(path)
+    os.truncate(path / "a/00000.npy", 1000)
+    with pytest.raises(StoreError, match="shorter than the 4224 bytes it had when the store was"):
+        store.read("a")
+
+
+def test_verify(path: Path) -> None:
+    store = ActivationStore(path)
+    store.verify()
+    with (path / "b/00001.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    (path / "columns/labels/00000.npy").unlink()
+    with pytest.raises(StoreError, match=r"2 files differ .*labels/00000.npy \(cannot be read.*b/"):
+        store.verify()
+
+
+FIELDS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (lambda d: d.update(format="zip"), "format is 'zip', expected 'cofactor activation store'"),
+    (lambda d: d.pop("format"), "format is missing"),
+    (lambda d: d.update(version=2), "format version is 2, .* reads up to 1; upgrade cofactor"),
+    (lambda d: d.update(version=True), "version is True, expected an integer"),
+    (lambda d: d.update(complete="yes"), "complete is 'yes', expected true or false"),
+    (lambda d: d.update(complete=False), "the store is incomplete"),
+    (lambda d: d.update(n_examples=601), "n_examples is 601, expected 600, the rows of the sh"),
+    (lambda d: d.update(n_examples=-1), "n_examples is -1, expected an integer from 0"),
+    (lambda d: d.update(attributes=[]), "attributes is \\[\\], expected an object"),
+    (lambda d: d.update(source_fingerprint=3), "source_fingerprint is 3, expected a string"),
+    (lambda d: d.update(views={}), "views is {}, expected a list"),
+    (lambda d: d.update(views=[]), "views is \\[\\], expected at least one view"),
+    (lambda d: d.update(views=["a"]), "views\\[0\\] is 'a', expected an object"),
+    (lambda d: d["views"][0].pop("shape"), "views\\[0\\].shape is missing"),
+    (lambda d: d["views"][0].update(name="../../etc"), "name '../../etc' cannot name a direct"),
+    (lambda d: d["views"][0].update(name="/etc"), "name '/etc' cannot name a directory"),
+    (lambda d: d["views"][0].update(name=".."), "name '..' cannot name a directory"),
+    (lambda d: d["views"][0].update(name="b"), "name is 'b', expected a name that occurs once"),
+    (lambda d: d["views"][0].update(name=["a"]), "name \\['a'\\] cannot name"),
+    (lambda d: d["views"][0].update(shape=[2, -2]), "shape\\[1\\] is -2, expected an integer from"),
+    (lambda d: d["views"][0].update(shape=[2.0, 2]), "shape\\[0\\] is 2.0, expected an integer"),
+    (lambda d: d["views"][0].update(shape=[2**40] * 2), "product is below"),
+    (lambda d: d["views"][0].update(shape=[1] * 99), "at most 16 lengths"),
+    (lambda d: d["views"][0].update(dtype="object"), "dtype is 'object', expected one of uint8"),
+    (lambda d: d["views"][0].update(dtype=["uint8"]), "dtype is \\['uint8'\\], expected one of"),
+    (lambda d: d["views"][0].update(scale=2.0), "scale is 2.0, expected a positive number, 1.0"),
+    (lambda d: d["views"][1].update(scale=0), "scale is 0.0, expected a positive number"),
+    (lambda d: d["views"][1].update(scale=10**400), "scale is 1000.*, expected a finite number"),
+    (lambda d: d["views"][1].update(scale="1"), "scale is '1', expected a finite number"),
+    (lambda d: d["views"][0].update(sum_of_squares=-1), "sum_of_squares is -1.0, expected zero or"),
+    (lambda d: d["views"][0].update(sum_of_squares=None), "sum_of_squares is None, expected a fin"),
+    (lambda d: d["views"][0].update(minimum=9), "minimum is 9.0, expected at most maximum 1.0"),
+    (lambda d: d["views"][0].update(n_nonfinite=9999), "n_nonfinite is 9999, expected an integer"),
+    (lambda d: d["columns"][0].update(name=".."), "name '..' cannot name"),
+    (lambda d: d["columns"][0].update(dtype="object"), "columns\\[0\\].dtype is 'object'"),
+    (lambda d: d["columns"][0].update(shape=None), "columns\\[0\\].shape is None, expected a list"),
+    (lambda d: d.update(shards=None), "shards is None, expected a list"),
+    (lambda d: d["shards"][0].update(rows=511), "rows is 511, expected a multiple of 512"),
+    (lambda d: d["shards"][0].update(rows=0), "rows is 0, expected an integer from 1"),
+    (lambda d: d["shards"][0].pop("sha256"), "shards\\[0\\].sha256 is missing"),
+    (lambda d: d["shards"][0]["sha256"].pop("a"), "shards\\[0\\].sha256.a is missing"),
+    (lambda d: d["shards"][0]["sha256"].update(a="00"), "is '00', expected 64 hexadecimal"),
+    (lambda d: d["shards"][0]["sha256"].update(c="00"), "expected one entry per view and column"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), FIELDS)
+def test_wrong_metadata(
+    path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit(path, change)
+    with pytest.raises(StoreError, match=message) as caught:
+        ActivationStore(path)
+    assert str(caught.value).startswith(str(path / "metadata.json"))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1, 2", '{"format": NaN}', "\x00", "[" * 100_000, "null", '"text"']
+)
+def test_metadata_that_is_no_object(path: Path, content: str) -> None:
+    (path / "metadata.json").write_text(content)
+    with pytest.raises(StoreError, match=r"metadata.json: (is not valid JSON|the document is)"):
+        ActivationStore(path)
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no activation store here .* expected a directory that"):
+        ActivationStore(tmp_path)
+    with pytest.raises(StoreError, match="no activation store here"):
+        ActivationStore(tmp_path / "absent")
