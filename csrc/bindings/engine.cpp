@@ -1,6 +1,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <memory>
 #include <optional>
@@ -108,14 +109,17 @@ class Engine {
     return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, out);
   }
 
-  py::tuple power(const std::optional<py::array>& y) {
+  using Sums = py::typing::Tuple<py::array_t<double>, py::typing::List<py::array_t<double>>>;
+
+  /// C and the S_v of one linear pass.
+  Sums power(const std::optional<py::array>& y) {
     void* const out = output(y);
     {
       const py::gil_scoped_release unlocked;
       als_power(*backend_, problem_, source_.source(), reducer_, out);
     }
     const int k = problem_.total_rank();
-    py::list s;
+    py::typing::List<py::array_t<double>> s;
     for (int v = 0; v < problem_.num_views(); ++v) {
       s.append(matrix_of(backend_->s(v), k, problem_.views[static_cast<std::size_t>(v)].columns));
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -44,7 +45,7 @@ int cgroup_cpus(int fallback) {
   double period = 0;
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return fallback;
   const double cpus = std::strtod(quota.c_str(), nullptr) / period;
-  return cpus > 0 ? std::clamp(static_cast<int>(cpus + 0.5), 1, fallback) : fallback;
+  return cpus > 0 ? std::clamp(static_cast<int>(std::lround(cpus)), 1, fallback) : fallback;
 }
 
 }  // namespace
@@ -100,13 +101,23 @@ struct ThreadPool::Shared {
   }
 };
 
+namespace {
+
+/// In a forked child the threads behind the handles live in the parent: nothing can be joined or
+/// freed, so the memory is given up.
+template <class T>
+void forget(std::unique_ptr<T>& pointer) {
+  [[maybe_unused]] const T* const leaked = pointer.release();
+}
+
+}  // namespace
+
 ThreadPool::ThreadPool(int threads) : threads_(threads > 0 ? threads : default_threads()) {}
 
 ThreadPool::~ThreadPool() {
   if (!shared_) return;
   if (shared_->owner != getpid()) {
-    // The threads behind these handles live in the parent: nothing here can be joined or freed.
-    static_cast<void>(shared_.release());
+    forget(shared_);
     return;
   }
   {
@@ -119,7 +130,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::start() {
   if (shared_ && shared_->owner == getpid()) return;
-  if (shared_) static_cast<void>(shared_.release());
+  if (shared_) forget(shared_);
   shared_ = std::make_unique<Shared>();
   shared_->owner = getpid();
   for (int thread = 1; thread < threads_; ++thread) {

@@ -53,7 +53,7 @@ def _check_real(name: str, value: Any, upper: float = math.inf) -> None:
     limits = "at least 0" if upper == math.inf else f"between 0 and {upper:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} must be a number {limits}")
-    if not 0 <= value <= upper or math.isinf(value):
+    if not 0 <= float(value) <= upper or math.isinf(value):
         raise ValueError(f"{name}={value} must be {limits}")
 
 

@@ -86,7 +86,7 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
 
   tile_rows_ = project_rows(k_, static_cast<std::int64_t>(sizeof(T)) * kernels_.lanes);
   // Enough row tiles a group to keep every thread busy, in whole panels.
-  group_rows_ = round_up(4 * pool_.size() * tile_rows_, kPanelRows);
+  group_rows_ = round_up(std::int64_t{4} * pool_.size() * tile_rows_, kPanelRows);
   // Off a power of two, or the components of one row would share a few cache sets.
   group_stride_ = group_rows_ + kColumnAlign;
   b_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));

@@ -107,6 +107,10 @@ class CpuBackend final : public Backend {
   void run(std::int64_t count, const ThreadPool::Task& task) const;
   void check_interrupt(int thread) const;
 
+  /// Numbers that a row contributes: two sums a fit, and a residual a fit and view.
+  [[nodiscard]] std::int64_t row_value_count() const {
+    return std::int64_t{problem_.num_fits()} * (2 + problem_.num_views());
+  }
   [[nodiscard]] int first_component(int fit) const {
     return fit_begin_[static_cast<std::size_t>(fit)];
   }

@@ -79,7 +79,7 @@ void CpuBackend<T>::process_group(const Block& block, std::int64_t first, std::i
   });
 
   // Row sums in row order, whatever the threads did.
-  const std::int64_t values = problem_.num_fits() * (2 + problem_.num_views());
+  const std::int64_t values = row_value_count();
   for (std::int64_t i = 0; i < rows; ++i) {
     const double* at = row_values_.data() + i * values;
     for (std::int64_t value = 0; value < values; ++value) sums_[value] += at[value];
@@ -145,7 +145,7 @@ void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int6
   T* const w = w_.data() + i0;
   kernels_.project_sum(partial, rows, k_, b, group_stride_);
 
-  const std::int64_t values = problem_.num_fits() * (2 + problem_.num_views());
+  const std::int64_t values = row_value_count();
   std::fill_n(row_values_.data() + i0 * values, rows * values, 0.0);
   if (mode_ == PassMode::kLinear) {
     for (int r = 0; r < k_; ++r) std::copy_n(b + r * group_stride_, rows, w + r * group_stride_);
@@ -199,7 +199,7 @@ void CpuBackend<T>::sum_residual(const Block& block, std::int64_t first, std::in
                                  std::int64_t i1, int thread) {
   T* const packed = scratch_[static_cast<std::size_t>(thread)].packed.data();
   const int rows = static_cast<int>(i1 - i0);
-  const std::int64_t values = problem_.num_fits() * (2 + problem_.num_views());
+  const std::int64_t values = row_value_count();
   std::vector<double> squares(static_cast<std::size_t>(rows));
   for (int v = 0; v < problem_.num_views(); ++v) {
     const ViewState& state = views_[static_cast<std::size_t>(v)];

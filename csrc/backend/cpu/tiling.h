@@ -28,7 +28,7 @@ inline constexpr std::int64_t kGramColumns = 4096;
 
 /// Rows of the first product's tile: as many as keep its partial sums within a quarter megabyte.
 [[nodiscard]] inline std::int64_t project_rows(int total_rank, std::int64_t sum_bytes) {
-  const std::int64_t fit = 256 * 1024 / (std::max(total_rank, 1) * sum_bytes);
+  const std::int64_t fit = std::int64_t{256} * 1024 / (std::max(total_rank, 1) * sum_bytes);
   return std::clamp<std::int64_t>(fit / 2 * 2, 4, 32);
 }
 

@@ -43,14 +43,14 @@ typename V::Reg convert(const std::uint8_t* p) {
 /// One number at a time: float64, for which no speed is promised, and the ends of rows.
 template <class T, class Stored>
 void pack_plain(const void* src, std::int64_t n, T* dst, std::int64_t padded) {
-  const Stored* const from = static_cast<const Stored*>(src);
+  const auto* const from = static_cast<const Stored*>(src);
   for (std::int64_t j = 0; j < n; ++j) dst[j] = static_cast<T>(value_of(from[j]));
   for (std::int64_t j = n; j < padded; ++j) dst[j] = 0;
 }
 
 template <class V, class Stored>
 void pack(const void* src, std::int64_t n, typename V::T* dst, std::int64_t padded) {
-  const Stored* const from = static_cast<const Stored*>(src);
+  const auto* const from = static_cast<const Stored*>(src);
   std::int64_t j = 0;
   for (; j + V::kLanes <= n; j += V::kLanes) V::store(dst + j, convert<V>(from + j));
   pack_plain<typename V::T, Stored>(from + j, n - j, dst + j, padded - j);
@@ -62,7 +62,7 @@ RowStats stats_plain(const T* x, std::int64_t n) {
   RowStats result;
   T minimum = n > 0 ? x[0] : T{0};
   for (std::int64_t j = 0; j < n; ++j) {
-    const double value = static_cast<double>(x[j]);
+    const auto value = static_cast<double>(x[j]);
     result.sum_of_squares += value * value;
     minimum = x[j] < minimum ? x[j] : minimum;
     result.nonfinite += __builtin_isfinite(value) ? 0 : 1;
@@ -89,7 +89,7 @@ RowStats stats(const typename V::T* x, std::int64_t n) {
   if (whole == n) result.minimum = static_cast<double>(-lanes[0]);
   result.sum_of_squares += static_cast<double>(V::sum(squares));
   for (int c = 0; c < V::kLanes; ++c) {
-    const double lane = static_cast<double>(-lanes[c]);
+    const auto lane = static_cast<double>(-lanes[c]);
     if (lane < result.minimum) result.minimum = lane;
   }
   // Overflow of the compute type, infinities and NaN all end here: count them properly.

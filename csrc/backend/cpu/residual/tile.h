@@ -30,7 +30,7 @@ void residual(const typename V::T* x, std::int64_t ldx, int rows, typename V::T 
           rest[c] = V::fnma(wv, V::loadu(h + r * ldh + j + c * V::kLanes), rest[c]);
         }
       }
-      for (int c = 0; c < kVectors; ++c) squares = V::fma(rest[c], rest[c], squares);
+      for (const Reg value : rest) squares = V::fma(value, value, squares);
     }
     for (; j < n; j += V::kLanes) {
       Reg rest = V::mul(factor, V::load(row + j));

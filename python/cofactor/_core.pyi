@@ -1,0 +1,127 @@
+"""
+Compiled core of cofactor. Private: use the classes of the package.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitTrace', 'IterationInfo', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'simd_level', 'simd_levels']
+class Source:
+    """
+    Views as lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
+    """
+    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+        ...
+    @property
+    def n_rows(self) -> int:
+        ...
+class IterationInfo:
+    """
+    What a pass did for one fit.
+    """
+    @property
+    def accepted(self) -> bool:
+        ...
+    @property
+    def fit(self) -> int:
+        ...
+    @property
+    def iteration(self) -> int:
+        ...
+    @property
+    def loss(self) -> float:
+        ...
+    @property
+    def seconds(self) -> float:
+        ...
+class FitTrace:
+    """
+    What one fit learned, apart from its factors.
+    """
+    @property
+    def iterations(self) -> int:
+        ...
+    @property
+    def losses(self) -> list[float]:
+        ...
+    @property
+    def rejected_losses(self) -> list[float]:
+        ...
+    @property
+    def stop_reason(self) -> str:
+        ...
+    @property
+    def view_losses(self) -> list[float]:
+        ...
+class FitResult:
+    @property
+    def fits(self) -> list[FitTrace]:
+        ...
+    @property
+    def passes(self) -> int:
+        ...
+class EncodeResult:
+    @property
+    def losses(self) -> list[float]:
+        ...
+    @property
+    def view_losses(self) -> list[list[float]]:
+        ...
+class ViewStats:
+    @property
+    def minimum(self) -> float:
+        ...
+    @property
+    def nonfinite(self) -> int:
+        ...
+    @property
+    def sum_of_squares(self) -> float:
+        ...
+class Engine:
+    """
+    A problem, its data and its factors on one device.
+    """
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
+        ...
+    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None) -> FitResult:
+        ...
+    def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    def power(self, y: numpy.ndarray | None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
+        ...
+    def scan(self) -> list[ViewStats]:
+        ...
+    def set_h(self, view: typing.SupportsInt | typing.SupportsIndex, h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
+    @property
+    def float64(self) -> bool:
+        """
+        Whether products are in float64.
+        """
+    @property
+    def n_rows(self) -> int:
+        ...
+def cuda_available() -> bool:
+    """
+    Whether device='cuda' can work here.
+    """
+def default_threads() -> int:
+    """
+    Threads used where none are named: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.
+    """
+def identity_limit(float64: bool) -> float:
+    """
+    Relative losses below this are lost to cancellation in the Gram identity.
+    """
+def simd_level() -> str:
+    """
+    Instruction-set level of the CPU kernels; COFACTOR_SIMD forces one.
+    """
+def simd_levels() -> list[str]:
+    """
+    Levels that this build holds and this machine runs, from plain to wide.
+    """
+PANEL_ROWS: int = 512
