@@ -21,7 +21,7 @@ def staged(out: Path) -> Iterator[Path]:
     ValueError
         Before anything is written, if `out` is a file or holds something else than a report.
     """
-    _check(out)
+    check_destination(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
     folder.mkdir()
@@ -32,7 +32,8 @@ def staged(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check(out: Path) -> None:
+def check_destination(out: Path) -> None:
+    """Raise ValueError unless `out` is new, empty or an earlier report."""
     if not out.exists():
         return
     if not out.is_dir():

@@ -1,0 +1,111 @@
+"""Options and values that several verbs share."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cofactor._terminal import Terminal
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
+
+
+def terminal(context: click.Context) -> Terminal:
+    """Return the terminal of this command line."""
+    return context.find_root().ensure_object(Terminal)
+
+
+def quiet_option(function: Function) -> Function:
+    """Add `-q`, which may stand before or after the verb."""
+
+    def be_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            terminal(context).quiet = True
+
+    return click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=be_quiet,
+        help="Print nothing but errors and warnings.",
+    )(function)
+
+
+def path_argument(name: str) -> Decorator:
+    """Add an argument that is a path which exists."""
+    return click.argument(name, type=click.Path(exists=True, path_type=Path))
+
+
+def out_option(help_text: str, metavar: str = "DIR") -> Decorator:
+    """Add the required `--out`."""
+    return click.option(
+        "--out", type=click.Path(path_type=Path), required=True, metavar=metavar, help=help_text
+    )
+
+
+def names_option(*flags: str, required: bool = False, help_text: str) -> Decorator:
+    """Add an option that takes names separated by commas, and may be repeated."""
+
+    def split(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str]:
+        return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+    return click.option(
+        *flags,
+        multiple=True,
+        required=required,
+        callback=split,
+        metavar="NAME,...",
+        help=help_text,
+    )
+
+
+def numbers_option(flag: str, help_text: str) -> Decorator:
+    """Add an option that takes numbers separated by commas."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+        try:
+            return None if value is None else tuple(float(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not like 0.5,0.5,0.5") from None
+
+    return click.option(flag, callback=parse, metavar="NUMBER,...", help=help_text)
+
+
+def parse_weights(_: click.Context, __: click.Parameter, value: str) -> str | dict[str, float]:
+    """Read `equal`, `balanced` or `view=weight,...`; a callback of an option."""
+    if value in ("equal", "balanced"):
+        return value
+    weights: dict[str, float] = {}
+    for part in value.split(","):
+        view, _equals, number = part.strip().rpartition("=")
+        try:
+            weights[view] = float(number)
+        except ValueError:
+            view = ""
+        if not view:
+            raise click.BadParameter(
+                f"{value!r} is not 'equal', 'balanced' or like layer4=1,avgpool=0.5"
+            )
+    return weights
+
+
+def parse_keywords(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Read `name=value` with a Python literal, or else a string; a callback of an option."""
+    keywords: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{value!r} is not like num_classes=10")
+        try:
+            keywords[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            keywords[name] = text
+    return keywords

@@ -1,0 +1,169 @@
+"""`cofactor capture`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cofactor.cli._help import Verb
+from cofactor.cli._options import (
+    names_option,
+    numbers_option,
+    out_option,
+    parse_keywords,
+    quiet_option,
+    terminal,
+)
+
+EXAMPLES = """\
+cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
+    --data test.npz --layers layer3,layer4,avgpool --pixels \\
+    --mean 0.5071,0.4865,0.4409 --std 0.2673,0.2564,0.2762 --out acts/
+cofactor capture --model resnet50 --weights pretrained --data photos/ \\
+    --image-size 224 --layers 'layer?' --pool avg --out acts/
+"""
+
+
+@click.command("capture", cls=Verb, examples=EXAMPLES)
+@click.option(
+    "--model",
+    required=True,
+    metavar="SPEC",
+    help="module:callable; cofactor:resnet18; or the name of a torchvision or timm model.",
+)
+@click.option(
+    "--model-arg",
+    "model_arguments",
+    multiple=True,
+    callback=parse_keywords,
+    metavar="NAME=VALUE",
+    help="Argument for what builds the model; may be repeated.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE",
+    help="A safetensors file or a state dict of torch.save; 'pretrained' for those of "
+    "torchvision or timm.",
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="SPEC",
+    help="A directory of images, with a folder per class or without; an .npz file with images "
+    "and labels; or module:callable, which returns a loader.",
+)
+@names_option(
+    "--layers",
+    "--layer",
+    required=True,
+    help_text="Names or patterns from model.named_modules(); may be repeated.",
+)
+@click.option(
+    "--pixels/--no-pixels", help="Keep the input channels too, as views input.0, input.1, ..."
+)
+@numbers_option("--mean", "Mean per channel, in units of [0, 1], to normalise images with.")
+@numbers_option("--std", "Standard deviation per channel, likewise.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    default="float16",
+    help="How activations are stored.",
+)
+@click.option("--pool", type=click.Choice(["avg", "max"]), help="Reduce feature maps to channels.")
+@click.option("--batch-size", type=int, default=256, help="Images that run at once.")
+@click.option(
+    "--image-size", type=int, help="Scale images to this shorter side and cut the square."
+)
+@click.option("--device", help="Where the model runs, such as cuda.  [default: cpu]")
+@click.option(
+    "--max-examples",
+    type=int,
+    help="At most so many: spread evenly over files or rows, the first ones of a loader.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
+@out_option("Directory of the activation store.")
+@quiet_option
+@click.pass_context
+def command(
+    context: click.Context,
+    model: str,
+    model_arguments: dict[str, Any],
+    weights: str | None,
+    data: str,
+    layers: list[str],
+    pixels: bool,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    dtype: str,
+    pool: str | None,
+    batch_size: int,
+    image_size: int | None,
+    device: str | None,
+    max_examples: int | None,
+    overwrite: bool,
+    out: Path,
+) -> None:
+    """Keep the activations of a network's layers.
+
+    Runs images through the network once and writes what the layers gave, and with --pixels the
+    images too, to a directory that is read without being loaded.
+    """
+    if mean is not None and std is not None:
+        normalize = (mean, std)
+    elif mean is None and std is None:
+        normalize = None
+    else:
+        raise click.UsageError("--mean and --std go together", context)
+    from cofactor._errors import require
+
+    require("torch", "capture", "cofactor capture")
+    from cofactor._store.destination import check_destination
+    from cofactor.capture import capture
+    from cofactor.datasets import load_images
+    from cofactor.models import load_model
+
+    # Before the model is loaded, which may take long.
+    check_destination(out, overwrite)
+    images = load_images(
+        data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
+    )
+    network = load_model(model, weights, **model_arguments)
+    screen = terminal(context)
+    try:
+        store = capture(
+            network,
+            images,
+            layers,
+            pixels=pixels,
+            normalize=normalize,
+            dtype=dtype,
+            out=out,
+            device=device,
+            attributes=images.attributes,
+            overwrite=overwrite,
+            progress=screen.shows_progress,
+            pool=pool,
+        )
+    except BaseException:
+        _remove_unfinished(out)
+        raise
+    screen.say(repr(store))
+    if {"labels", "predictions"} <= set(store.columns):
+        accuracy = (store.columns["labels"] == store.columns["predictions"]).mean()
+        screen.say(f"  accuracy of the network: {accuracy:.3f}")
+
+
+def _remove_unfinished(out: Path) -> None:
+    from cofactor._store.destination import remove_store
+    from cofactor._store.metadata_reader import read_metadata
+    from cofactor.store import StoreError
+
+    try:
+        finished = read_metadata(out).complete
+    except (StoreError, OSError):
+        return
+    if not finished:
+        remove_store(out)
+        out.rmdir()

@@ -1,0 +1,79 @@
+"""`cofactor info`."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from cofactor._terminal import Terminal
+from cofactor.cli._fits import print_fit
+from cofactor.cli._help import Verb
+from cofactor.cli._options import terminal
+
+EXAMPLES = """\
+cofactor info acts/
+cofactor info run/
+cofactor info
+"""
+
+
+@click.command("info", cls=Verb, examples=EXAMPLES)
+@click.argument(
+    "path", required=False, metavar="[STORE|FIT]", type=click.Path(exists=True, path_type=Path)
+)
+@click.pass_context
+def command(context: click.Context, path: Path | None) -> None:
+    """Say what a store, a fit or this installation is."""
+    screen = terminal(context)
+    # The answer is all that this verb is for, so -q does not silence it.
+    screen.quiet = False
+    if path is None:
+        _installation(screen)
+    elif (path / "metadata.json").is_file():
+        _store(screen, path)
+    elif (path / "fit.json").is_file():
+        _fit(screen, path)
+    else:
+        raise ValueError(
+            f"{path} is neither an activation store (metadata.json) nor a fit (fit.json)"
+        )
+
+
+def _installation(screen: Terminal) -> None:
+    from cofactor import _core
+
+    facts = {
+        "cofactor": metadata.version("cofactor"),
+        "instruction set": f"{_core.simd_level()} (of {', '.join(_core.simd_levels())})",
+        "threads": str(_core.default_threads()),
+        "cuda": "available" if _core.cuda_available() else "not available",
+        "python": platform.python_version(),
+    }
+    for package, extra in [
+        ("numpy", None),
+        ("scikit-learn", None),
+        ("torch", "capture"),
+        ("matplotlib", "report"),
+    ]:
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[package] = f"not installed: pip install 'cofactor[{extra}]'"
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        screen.say(f"{name:<{width}}  {fact}")
+
+
+def _store(screen: Terminal, path: Path) -> None:
+    from cofactor.store import ActivationStore
+
+    screen.say(repr(ActivationStore(path)))
+
+
+def _fit(screen: Terminal, path: Path) -> None:
+    from cofactor.nmf import load
+
+    print_fit(screen, load(path))
