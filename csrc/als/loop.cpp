@@ -1,11 +1,14 @@
 #include "als/loop.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <limits>
+#include <string>
 
 #include "als/acceleration.h"
 #include "als/loss.h"
+#include "core/error.h"
 
 namespace cofactor {
 namespace {
@@ -70,6 +73,15 @@ std::vector<Loss> losses_of_pass(Backend& backend, const Problem& problem, Block
   return losses;
 }
 
+/// Numbers beyond the range of the compute type end in infinity or NaN, which no step can mend.
+void check_finite(const Loss& loss, int compute_size) {
+  if (std::isfinite(loss.objective)) return;
+  throw Error(ErrorKind::kValue,
+              "the loss is not finite: the values are too large for products in float" +
+                  std::to_string(8 * compute_size) + "; rescale the views" +
+                  (compute_size == 4 ? " or pass them in float64" : ""));
+}
+
 /// Accepts or rejects the pass for one fit and prepares its next input.
 void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& options,
                FitState& state, FitTrace& trace) {
@@ -118,6 +130,7 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
         losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
     bool all_done = true;
     for (std::size_t f = 0; f < states.size(); ++f) {
+      check_finite(losses[f], backend.compute_size());
       const bool was_done = states[f].done;
       const std::size_t accepted = result.fits[f].losses.size();
       take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);

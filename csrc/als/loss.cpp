@@ -1,17 +1,24 @@
 #include "als/loss.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
 namespace cofactor {
 
+namespace {
+
+/// What is left of a difference of large numbers; NaN stays NaN.
+double at_least_zero(double value) { return value < 0.0 ? 0.0 : value; }
+
+}  // namespace
+
 double identity_limit(int compute_size) {
-  // The identity subtracts numbers of the size of ||X||^2 that carry the rounding of products:
-  // single terms are off by a few units, and their errors mostly average out over k d entries.
-  // Eight units bound what was observed; the loss should be a hundred times that.
+  // S, C and H H^T are sums of at most kPanelRows products in the compute type, then float64: each
+  // is off by at most about that many roundings. Of ||X||^2 - 2 <S, H> + <C, H H^T> that makes four
+  // times as much, and the loss should be a hundred times that. Roundings mostly average out, but
+  // not those of equal rows.
   const double unit = compute_size == 4 ? std::ldexp(1.0, -24) : std::ldexp(1.0, -53);
-  return 100.0 * 8.0 * unit;
+  return 100.0 * 4.0 * static_cast<double>(kPanelRows + 16) * unit;
 }
 
 LossFunction::LossFunction(const Problem& problem, std::vector<double> sum_of_squares,
@@ -44,7 +51,7 @@ Loss LossFunction::from_sums(const std::vector<ViewTerms>& terms, const RowSums&
                              double trace_c) const {
   std::vector<double> residual;
   for (std::size_t v = 0; v < terms.size(); ++v) {
-    residual.push_back(std::max(0.0, sum_of_squares_[v] - 2.0 * terms[v].cross + terms[v].model));
+    residual.push_back(at_least_zero(sum_of_squares_[v] - 2.0 * terms[v].cross + terms[v].model));
   }
   Loss loss = make(residual, terms, rows, trace_c);
   loss.trusted = total_ <= 0 || loss.relative >= identity_limit_;
@@ -59,7 +66,7 @@ Loss LossFunction::from_residual(const std::vector<ViewTerms>& terms, const RowS
 }
 
 double LossFunction::from_rows(double cross, double model) const {
-  return total_ > 0 ? std::max(0.0, total_ - 2.0 * cross + model) / total_ : 0.0;
+  return total_ > 0 ? at_least_zero(total_ - 2.0 * cross + model) / total_ : 0.0;
 }
 
 }  // namespace cofactor

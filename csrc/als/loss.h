@@ -15,8 +15,8 @@ struct Loss {
   bool trusted = true;          ///< false: cancellation may have eaten more than 1 % of it
 };
 
-/// Relative losses below this are too small for the Gram identity, with numbers of `compute_size`
-/// bytes.
+/// Relative losses below this may have lost more than 1 % to cancellation in the Gram identity,
+/// with numbers of `compute_size` bytes.
 [[nodiscard]] double identity_limit(int compute_size);
 
 /// Turns the sums of a pass into losses; knows the data only by its sums of squares.

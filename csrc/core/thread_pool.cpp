@@ -11,7 +11,9 @@
 #include <fstream>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -133,8 +135,13 @@ void ThreadPool::start() {
   if (shared_) forget(shared_);
   shared_ = std::make_unique<Shared>();
   shared_->owner = getpid();
-  for (int thread = 1; thread < threads_; ++thread) {
-    shared_->workers.emplace_back([shared = shared_.get(), thread] { shared->loop(thread); });
+  shared_->workers.reserve(static_cast<std::size_t>(threads_));
+  try {
+    for (int thread = 1; thread < threads_; ++thread) {
+      shared_->workers.emplace_back([shared = shared_.get(), thread] { shared->loop(thread); });
+    }
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that started, and the caller's, do the work.
   }
 }
 
@@ -152,14 +159,17 @@ void ThreadPool::run(std::int64_t count, const Task& task) {
     shared.count = count;
     shared.next.store(0, std::memory_order_relaxed);
     shared.error = nullptr;
-    shared.busy = threads_ - 1;
+    shared.busy = static_cast<int>(shared.workers.size());
     ++shared.generation;
   }
   shared.wake.notify_all();
   shared.work(0);
   std::unique_lock lock(shared.mutex);
   shared.done.wait(lock, [&] { return shared.busy == 0; });
-  if (shared.error) std::rethrow_exception(shared.error);
+  if (const std::exception_ptr error = std::exchange(shared.error, nullptr)) {
+    lock.unlock();
+    std::rethrow_exception(error);
+  }
 }
 
 }  // namespace cofactor

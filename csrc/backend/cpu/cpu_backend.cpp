@@ -71,7 +71,8 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
   const auto prepare = [this](ViewState& state, std::int64_t columns) {
     state.columns = columns;
     state.stride = round_up(columns, kColumnAlign);
-    state.chunks = divide_up(columns, kColumnChunk);
+    state.project_chunks = divide_up(columns, kProjectColumns);
+    state.sum_chunks = divide_up(columns, kAccumulateColumns);
   };
   for (const ViewSpec& spec : problem_.views) {
     ViewState& state = views_.emplace_back();
@@ -80,7 +81,8 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
     state.input = AlignedBuffer<T>(size);
     state.solved = AlignedBuffer<T>(size);
     state.previous = AlignedBuffer<T>(size);
-    state.scaled = AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.chunks * kColumnChunk));
+    state.scaled =
+        AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.project_chunks * kProjectColumns));
   }
   prepare(w_view_, k_);
 
@@ -98,11 +100,10 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
 
   for (int thread = 0; thread < pool_.size(); ++thread) {
     Scratch& scratch = scratch_.emplace_back();
-    const std::int64_t rows = std::max(tile_rows_, kAccumulateRows);
-    scratch.packed = AlignedBuffer<T>(static_cast<std::size_t>(rows * kColumnChunk));
-    scratch.sums = AlignedBuffer<T>(
-        static_cast<std::size_t>(std::max(tile_rows_, rows) * k_ * kernels_.lanes));
-    scratch.tile = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kColumnChunk));
+    scratch.packed = AlignedBuffer<T>(
+        static_cast<std::size_t>(std::max(tile_rows_ * kProjectColumns, kPackedSize)));
+    scratch.sums = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * k_ * kernels_.lanes));
+    scratch.tile = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kAccumulateColumns));
     scratch.nnls = AlignedBuffer<T>(static_cast<std::size_t>(nnls_scratch_size(k_)));
   }
 }

@@ -71,11 +71,12 @@ class CpuBackend final : public Backend {
   struct ViewState {
     std::int64_t columns = 0;
     std::int64_t stride = 0;
-    std::int64_t chunks = 0;
+    std::int64_t project_chunks = 0;
+    std::int64_t sum_chunks = 0;
     AlignedBuffer<T> input, solved, previous;
-    /// w_v * scale * input, by column chunk: chunk c holds K rows of kColumnChunk numbers.
+    /// w_v * scale * input, by column chunk: chunk c holds K rows of kProjectColumns numbers.
     AlignedBuffer<T> scaled;
-    /// Sums of the open panel where a block ended inside one, laid out like `scaled`.
+    /// Sums of the open panel where a block ended inside one, in chunks of kAccumulateColumns.
     AlignedBuffer<T> open_panel;
     [[nodiscard]] const AlignedBuffer<T>& factor(Factor which) const;
   };
@@ -98,8 +99,11 @@ class CpuBackend final : public Backend {
                    std::int64_t task, int thread);
   void close_panel(std::int64_t chunk, const T* tile, double* sums, std::int64_t columns,
                    double scale) const;
+  /// Converts a tile to the compute type, with rows `stride` numbers apart.
   void pack_rows(const MatrixView& rows, std::int64_t i0, std::int64_t i1, std::int64_t column,
-                 std::int64_t n, T* packed) const;
+                 std::int64_t n, T* packed, std::int64_t stride) const;
+  [[nodiscard]] StoredRows<T> stored_rows(const MatrixView& rows, std::int64_t first,
+                                          std::int64_t column) const;
   void scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1, RowStats* by_row,
                  int thread) const;
   /// H_v H_v^T of one fit, in float64.

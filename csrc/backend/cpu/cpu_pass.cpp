@@ -20,12 +20,12 @@ void CpuBackend<T>::begin_pass(PassMode mode) {
     if (spec.weight <= 0) continue;
     ViewState& state = views_[static_cast<std::size_t>(v)];
     const T factor = static_cast<T>(spec.weight * spec.scale);
-    run(state.chunks, [&](std::int64_t chunk, int) {
-      const std::int64_t j0 = chunk * kColumnChunk;
-      const std::int64_t n = std::min(kColumnChunk, state.stride - j0);
+    run(state.project_chunks, [&](std::int64_t chunk, int) {
+      const std::int64_t j0 = chunk * kProjectColumns;
+      const std::int64_t n = std::min(kProjectColumns, state.stride - j0);
       for (int r = 0; r < k_; ++r) {
         const T* const from = state.input.data() + r * state.stride + j0;
-        T* const to = state.scaled.data() + (chunk * k_ + r) * kColumnChunk;
+        T* const to = state.scaled.data() + (chunk * k_ + r) * kProjectColumns;
         for (std::int64_t j = 0; j < n; ++j) to[j] = factor * from[j];
       }
     });
@@ -94,16 +94,19 @@ void CpuBackend<T>::process_group(const Block& block, std::int64_t first, std::i
     row += count;
   }
   std::int64_t view_chunks = 0;
-  for (const ViewState& state : views_) view_chunks += state.chunks;
+  for (const ViewState& state : views_) view_chunks += state.sum_chunks;
   // Encoding needs C for its loss, and no S.
   const std::int64_t skipped = mode_ == PassMode::kEncode ? view_chunks : 0;
   const bool ends_open = (next_row_ + rows) % kPanelRows != 0;
   if (ends_open && w_view_.open_panel.size() == 0) {
-    for (ViewState& state : views_) state.open_panel = AlignedBuffer<T>(state.scaled.size());
-    w_view_.open_panel =
-        AlignedBuffer<T>(static_cast<std::size_t>(k_ * w_view_.chunks * kColumnChunk));
+    const auto allocate = [&](ViewState& state) {
+      state.open_panel =
+          AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.sum_chunks * kAccumulateColumns));
+    };
+    std::for_each(views_.begin(), views_.end(), allocate);
+    allocate(w_view_);
   }
-  run(view_chunks + w_view_.chunks - skipped, [&](std::int64_t task, int thread) {
+  run(view_chunks + w_view_.sum_chunks - skipped, [&](std::int64_t task, int thread) {
     sum_columns(block, first, segments, task + skipped, thread);
   });
   open_rows_ = (next_row_ + rows) % kPanelRows;
@@ -111,14 +114,23 @@ void CpuBackend<T>::process_group(const Block& block, std::int64_t first, std::i
 
 template <class T>
 void CpuBackend<T>::pack_rows(const MatrixView& rows, std::int64_t i0, std::int64_t i1,
-                              std::int64_t column, std::int64_t n, T* packed) const {
+                              std::int64_t column, std::int64_t n, T* packed,
+                              std::int64_t stride) const {
   const auto pack = kernels_.pack[static_cast<int>(rows.dtype)];
   const std::int64_t padded = round_up(n, kColumnAlign);
   const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
   for (std::int64_t i = i0; i < i1; ++i) {
     const auto* const from = static_cast<const std::byte*>(rows.row(i)) + column * bytes;
-    pack(from, n, packed + (i - i0) * kColumnChunk, padded);
+    pack(from, n, packed + (i - i0) * stride, padded);
   }
+}
+
+template <class T>
+StoredRows<T> CpuBackend<T>::stored_rows(const MatrixView& rows, std::int64_t first,
+                                         std::int64_t column) const {
+  const auto size = static_cast<std::int64_t>(size_of(rows.dtype));
+  return {static_cast<const char*>(rows.row(first)) + column * size, rows.row_stride * size, size,
+          kernels_.pack[static_cast<int>(rows.dtype)]};
 }
 
 template <class T>
@@ -132,13 +144,12 @@ void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int6
     if (problem_.views[static_cast<std::size_t>(v)].weight <= 0) continue;
     const ViewState& state = views_[static_cast<std::size_t>(v)];
     const MatrixView& data = block.views[static_cast<std::size_t>(v)];
-    for (std::int64_t chunk = 0; chunk < state.chunks; ++chunk) {
-      const std::int64_t j0 = chunk * kColumnChunk;
-      const std::int64_t n = std::min(kColumnChunk, state.columns - j0);
-      pack_rows(data, first + i0, first + i1, j0, n, scratch.packed.data());
-      kernels_.project(scratch.packed.data(), kColumnChunk, rows,
-                       state.scaled.data() + chunk * k_ * kColumnChunk, kColumnChunk, k_,
-                       round_up(n, kColumnAlign), partial);
+    for (std::int64_t chunk = 0; chunk < state.project_chunks; ++chunk) {
+      const std::int64_t j0 = chunk * kProjectColumns;
+      const std::int64_t n = std::min(kProjectColumns, state.columns - j0);
+      kernels_.project(stored_rows(data, first + i0, j0), rows,
+                       state.scaled.data() + chunk * k_ * kProjectColumns, kProjectColumns, k_, n,
+                       partial, scratch.packed.data());
     }
   }
   T* const b = b_.data() + i0;
@@ -204,17 +215,19 @@ void CpuBackend<T>::sum_residual(const Block& block, std::int64_t first, std::in
   for (int v = 0; v < problem_.num_views(); ++v) {
     const ViewState& state = views_[static_cast<std::size_t>(v)];
     const T scale = static_cast<T>(problem_.views[static_cast<std::size_t>(v)].scale);
-    for (std::int64_t chunk = 0; chunk < state.chunks; ++chunk) {
-      const std::int64_t j0 = chunk * kColumnChunk;
-      const std::int64_t n = std::min(kColumnChunk, state.columns - j0);
-      pack_rows(block.views[static_cast<std::size_t>(v)], first + i0, first + i1, j0, n, packed);
+    for (std::int64_t chunk = 0; chunk < state.project_chunks; ++chunk) {
+      const std::int64_t j0 = chunk * kProjectColumns;
+      const std::int64_t n = std::min(kProjectColumns, state.columns - j0);
+      pack_rows(block.views[static_cast<std::size_t>(v)], first + i0, first + i1, j0, n, packed,
+                kProjectColumns);
       for (int fit = 0; fit < problem_.num_fits(); ++fit) {
         const std::int64_t begin = first_component(fit);
         std::fill(squares.begin(), squares.end(), 0.0);
-        kernels_.residual(packed, kColumnChunk, rows, scale, w_.data() + begin * group_stride_ + i0,
-                          group_stride_, state.solved.data() + begin * state.stride + j0,
-                          state.stride, problem_.ranks[static_cast<std::size_t>(fit)],
-                          round_up(n, kColumnAlign), squares.data());
+        kernels_.residual(packed, kProjectColumns, rows, scale,
+                          w_.data() + begin * group_stride_ + i0, group_stride_,
+                          state.solved.data() + begin * state.stride + j0, state.stride,
+                          problem_.ranks[static_cast<std::size_t>(fit)], round_up(n, kColumnAlign),
+                          squares.data());
         for (int i = 0; i < rows; ++i) {
           row_values_[(i0 + i) * values + layout_.residual(fit, v)] +=
               squares[static_cast<std::size_t>(i)];
@@ -230,8 +243,8 @@ void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
                                 int thread) {
   // Task number -> view and chunk; the last chunks are those of W with itself, which is C.
   int v = 0;
-  while (v < problem_.num_views() && task >= views_[static_cast<std::size_t>(v)].chunks) {
-    task -= views_[static_cast<std::size_t>(v++)].chunks;
+  while (v < problem_.num_views() && task >= views_[static_cast<std::size_t>(v)].sum_chunks) {
+    task -= views_[static_cast<std::size_t>(v++)].sum_chunks;
   }
   const bool is_w = v == problem_.num_views();
   ViewState& state = is_w ? w_view_ : views_[static_cast<std::size_t>(v)];
@@ -244,10 +257,9 @@ void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
 
   Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
   T* const tile = scratch.tile.data();
-  const std::int64_t tile_size = k_ * kColumnChunk;
-  const std::int64_t j0 = task * kColumnChunk;
-  const std::int64_t n = std::min(kColumnChunk, state.columns - j0);
-  const std::int64_t padded = round_up(n, kColumnAlign);
+  const std::int64_t tile_size = k_ * kAccumulateColumns;
+  const std::int64_t j0 = task * kAccumulateColumns;
+  const std::int64_t n = std::min(kAccumulateColumns, state.columns - j0);
   for (const Segment& segment : segments) {
     if (segment.offset == 0) {
       std::fill_n(tile, tile_size, T{0});
@@ -256,10 +268,9 @@ void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
     }
     const std::int64_t end = segment.first + segment.rows;
     for (std::int64_t i = segment.first; i < end; i += kAccumulateRows) {
-      const std::int64_t i1 = std::min(end, i + kAccumulateRows);
-      pack_rows(data, i, i1, j0, n, scratch.packed.data());
-      kernels_.accumulate(scratch.packed.data(), kColumnChunk, i1 - i, w_.data() + i, group_stride_,
-                          k_, padded, tile, kColumnChunk);
+      const std::int64_t i1 = std::min<std::int64_t>(end, i + kAccumulateRows);
+      kernels_.accumulate(stored_rows(data, i, j0), static_cast<int>(i1 - i), w_.data() + i,
+                          group_stride_, k_, n, tile, kAccumulateColumns, scratch.packed.data());
     }
     if (segment.offset + segment.rows == kPanelRows) {
       close_panel(task, tile, sums, state.columns, scale);
@@ -272,11 +283,11 @@ void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
 template <class T>
 void CpuBackend<T>::close_panel(std::int64_t chunk, const T* tile, double* sums,
                                 std::int64_t columns, double scale) const {
-  const std::int64_t j0 = chunk * kColumnChunk;
-  const std::int64_t n = std::min(kColumnChunk, columns - j0);
+  const std::int64_t j0 = chunk * kAccumulateColumns;
+  const std::int64_t n = std::min(kAccumulateColumns, columns - j0);
   for (int r = 0; r < k_; ++r) {
     double* const to = sums + r * columns + j0;
-    const T* const from = tile + r * kColumnChunk;
+    const T* const from = tile + r * kAccumulateColumns;
     for (std::int64_t j = 0; j < n; ++j) to[j] += scale * static_cast<double>(from[j]);
   }
 }
@@ -285,24 +296,28 @@ template <class T>
 std::span<double> CpuBackend<T>::end_pass() {
   if (open_rows_ != 0) {
     const auto close = [&](ViewState& state, double* sums, double scale) {
-      run(state.chunks, [&](std::int64_t chunk, int) {
-        close_panel(chunk, state.open_panel.data() + chunk * k_ * kColumnChunk, sums, state.columns,
-                    scale);
+      run(state.sum_chunks, [&](std::int64_t chunk, int) {
+        close_panel(chunk, state.open_panel.data() + chunk * k_ * kAccumulateColumns, sums,
+                    state.columns, scale);
       });
     };
-    for (int v = 0; v < problem_.num_views(); ++v) {
+    const int summed = mode_ == PassMode::kEncode ? 0 : problem_.num_views();
+    for (int v = 0; v < summed; ++v) {
       close(views_[static_cast<std::size_t>(v)], sums_.data() + layout_.s(v),
             problem_.views[static_cast<std::size_t>(v)].scale);
     }
     close(w_view_, sums_.data() + layout_.c(0), 1.0);
     open_rows_ = 0;
   }
+  // Without missing views every view has the same C.
+  for (int index = 1; index < problem_.num_c(); ++index) {
+    std::copy_n(sums_.data() + layout_.c(0), k_ * k_, sums_.data() + layout_.c(index));
+  }
   return {sums_.data(), sums_.size()};
 }
 
 template <class T>
 void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
-  last_check_ = std::chrono::steady_clock::now();
   std::vector<RowStats> by_row;
   for (std::int64_t first = 0; first < block.rows; first += group_rows_) {
     const std::int64_t rows = std::min(group_rows_, block.rows - first);
@@ -328,11 +343,11 @@ template <class T>
 void CpuBackend<T>::scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1,
                               RowStats* by_row, int thread) const {
   T* const packed = scratch_[static_cast<std::size_t>(thread)].packed.data();
-  for (std::int64_t j0 = 0; j0 < data.columns; j0 += kColumnChunk) {
-    const std::int64_t n = std::min(kColumnChunk, data.columns - j0);
-    pack_rows(data, i0, i1, j0, n, packed);
+  for (std::int64_t j0 = 0; j0 < data.columns; j0 += kProjectColumns) {
+    const std::int64_t n = std::min(kProjectColumns, data.columns - j0);
+    pack_rows(data, i0, i1, j0, n, packed, kProjectColumns);
     for (std::int64_t i = 0; i < i1 - i0; ++i) {
-      const RowStats part = kernels_.stats(packed + i * kColumnChunk, n);
+      const RowStats part = kernels_.stats(packed + i * kProjectColumns, n);
       by_row[i].sum_of_squares += part.sum_of_squares;
       by_row[i].minimum = std::min(by_row[i].minimum, part.minimum);
       by_row[i].nonfinite += part.nonfinite;

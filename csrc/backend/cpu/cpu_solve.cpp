@@ -26,8 +26,10 @@ void CpuBackend<T>::gram_of(const ViewState& state, Factor which, int fit, doubl
         const int rows = std::min(k - r0, static_cast<int>(tile_rows_));
         T* const partial = scratch.sums.data();
         std::fill_n(partial, rows * k * kernels_.lanes, T{0});
-        kernels_.project(h + r0 * state.stride + j0, state.stride, rows, h + j0, state.stride, k, n,
-                         partial);
+        const StoredRows<T> factor{reinterpret_cast<const char*>(h + r0 * state.stride + j0),
+                                   state.stride * static_cast<std::int64_t>(sizeof(T)), sizeof(T),
+                                   nullptr};
+        kernels_.project(factor, rows, h + j0, state.stride, k, n, partial, nullptr);
         // project_sum writes its result transposed; a Gram matrix does not mind.
         for (int i = 0; i < rows; ++i) {
           for (int r = 0; r < k; ++r) {

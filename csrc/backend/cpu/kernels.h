@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/dtype.h"
 
@@ -10,11 +11,34 @@ namespace cofactor::cpu {
 /// every level's vector length divides. 16 numbers of 4 bytes are one cache line.
 inline constexpr std::int64_t kColumnAlign = 16;
 
+// Sizes of what stays in cache while a kernel runs. They steer the traversal and never the order
+// of a sum.
+
+/// Columns that the first product takes at a time, between loading its partial sums and storing
+/// them.
+inline constexpr std::int64_t kProjectColumns = 512;
+/// Rows and columns of the second product's tile; its sums are loaded and stored once a tile.
+inline constexpr int kAccumulateRows = 64;
+inline constexpr std::int64_t kAccumulateColumns = 256;
+/// Numbers that a kernel converts before it uses them.
+inline constexpr std::int64_t kPackedSize = kAccumulateRows * kAccumulateColumns;
+
 /// Statistics of packed rows, merged in a fixed order.
 struct RowStats {
   double sum_of_squares = 0.0;
-  double minimum = 0.0;
+  double minimum = std::numeric_limits<double>::infinity();  ///< infinity for no numbers
   std::int64_t nonfinite = 0;
+};
+
+/// Stored rows, as a kernel reads them.
+template <class T>
+struct StoredRows {
+  const char* data = nullptr;
+  std::int64_t stride = 0;    ///< bytes from row to row
+  std::int64_t itemsize = 0;  ///< bytes of a number
+  /// Converts n numbers and zero-fills dst up to `padded`; null for rows that need no conversion:
+  /// of type T, zero-filled to a multiple of kColumnAlign.
+  void (*pack)(const void* src, std::int64_t n, T* dst, std::int64_t padded) = nullptr;
 };
 
 /// Non-negative least squares for many right-hand sides that share a Gram matrix:
@@ -48,17 +72,19 @@ struct Kernels {
   using Pack = void (*)(const void* src, std::int64_t n, T* dst, std::int64_t padded);
   Pack pack[kNumDTypes];
 
-  /// acc[i][r][lane] += sum over j = lane (mod lanes) of x[i][j] h[r][j], in order of j;
-  /// acc is rows x k x lanes. `n` is a multiple of kColumnAlign, h and acc are aligned.
-  void (*project)(const T* x, std::int64_t ldx, int rows, const T* h, std::int64_t ldh, int k,
-                  std::int64_t n, T* acc);
+  /// acc[i][r][lane] += sum over j = lane (mod lanes) of x[i][j] h[r][j], in order of j < n;
+  /// acc is rows x k x lanes, h is zero-filled to a multiple of kColumnAlign, h and acc are
+  /// aligned. n is at most kProjectColumns where x needs conversion; `packed` holds kPackedSize
+  /// numbers.
+  void (*project)(const StoredRows<T>& x, int rows, const T* h, std::int64_t ldh, int k,
+                  std::int64_t n, T* acc, T* packed);
   /// b[r][i] = sum over lanes of acc[i][r], with b at stride ldb.
   void (*project_sum)(const T* acc, int rows, int k, T* b, std::int64_t ldb);
 
-  /// s[r][j] += sum over i of w[r][i] x[i][j], in order of i; n is a multiple of kColumnAlign,
-  /// x and s are aligned.
-  void (*accumulate)(const T* x, std::int64_t ldx, std::int64_t rows, const T* w, std::int64_t ldw,
-                     int k, std::int64_t n, T* s, std::int64_t lds);
+  /// s[r][j] += sum over i of w[r][i] x[i][j], in order of i; rows is at most kAccumulateRows,
+  /// s is aligned and has room for n rounded up to kColumnAlign.
+  void (*accumulate)(const StoredRows<T>& x, int rows, const T* w, std::int64_t ldw, int k,
+                     std::int64_t n, T* s, std::int64_t lds, T* packed);
 
   /// out[i] += sum over j of (scale x[i][j] - sum_r w[r][i] h[r][j])^2, summed in float64 across
   /// calls.

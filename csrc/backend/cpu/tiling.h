@@ -4,20 +4,18 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
+#include "core/problem.h"
 
 namespace cofactor::cpu {
 
 // Sizes of what stays in cache while a kernel runs. They steer the traversal and never the order
 // of a sum.
 
-/// Columns of a packed tile: one kilobyte a row in float32.
-inline constexpr std::int64_t kColumnChunk = 256;
-/// Rows of the second product's packed tile.
-inline constexpr std::int64_t kAccumulateRows = 32;
 /// Columns of H that are solved together.
 inline constexpr std::int64_t kSolveColumns = 128;
-/// Columns that a Gram matrix sums in the compute type before float64. Part of the result.
-inline constexpr std::int64_t kGramColumns = 4096;
+/// Columns that a Gram matrix sums in the compute type before float64, as many as a panel has rows.
+/// Part of the result.
+inline constexpr std::int64_t kGramColumns = kPanelRows;
 
 [[nodiscard]] constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;

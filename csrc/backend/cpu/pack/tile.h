@@ -60,14 +60,14 @@ void pack(const void* src, std::int64_t n, typename V::T* dst, std::int64_t padd
 template <class T>
 RowStats stats_plain(const T* x, std::int64_t n) {
   RowStats result;
-  T minimum = n > 0 ? x[0] : T{0};
+  double minimum = __builtin_inf();
   for (std::int64_t j = 0; j < n; ++j) {
     const auto value = static_cast<double>(x[j]);
     result.sum_of_squares += value * value;
-    minimum = x[j] < minimum ? x[j] : minimum;
+    minimum = value < minimum ? value : minimum;
     result.nonfinite += __builtin_isfinite(value) ? 0 : 1;
   }
-  result.minimum = static_cast<double>(minimum);
+  result.minimum = minimum;
   return result;
 }
 
@@ -77,23 +77,29 @@ RowStats stats(const typename V::T* x, std::int64_t n) {
   using Reg = typename V::Reg;
   const std::int64_t whole = n / V::kLanes * V::kLanes;
   Reg squares = V::zero();
-  Reg negated_minimum = V::broadcast(n > 0 ? -x[0] : 0);
+  Reg negated_minimum = V::broadcast(-__builtin_inff());
+  Reg largest = V::zero();
   for (std::int64_t j = 0; j < whole; j += V::kLanes) {
     const Reg v = V::load(x + j);
     squares = V::fma(v, v, squares);
-    negated_minimum = V::max(negated_minimum, V::sub(V::zero(), v));
+    // The second operand wins over NaN, so that one bad value does not hide a negative one.
+    negated_minimum = V::max(V::sub(V::zero(), v), negated_minimum);
+    largest = V::max(V::abs(v), largest);
   }
+  RowStats result = stats_plain(x + whole, n - whole);
+  // Squares that leave the range of the compute type, infinities and NaN all end here: count them
+  // properly. So do rows of zeros, which cost nothing worth a test.
+  const auto sum = static_cast<double>(V::sum(squares));
+  const bool in_range = sum > 1e-20 && __builtin_isfinite(sum);
+  if (!in_range && (V::any_nonzero(largest) || !__builtin_isfinite(sum))) return stats_plain(x, n);
+  result.sum_of_squares += sum;
   typename V::T lanes[V::kLanes];
   V::storeu(lanes, negated_minimum);
-  RowStats result = stats_plain(x + whole, n - whole);
-  if (whole == n) result.minimum = static_cast<double>(-lanes[0]);
-  result.sum_of_squares += static_cast<double>(V::sum(squares));
-  for (int c = 0; c < V::kLanes; ++c) {
-    const auto lane = static_cast<double>(-lanes[c]);
-    if (lane < result.minimum) result.minimum = lane;
+  for (const typename V::T lane : lanes) {
+    if (whole > 0 && static_cast<double>(-lane) < result.minimum) {
+      result.minimum = static_cast<double>(-lane);
+    }
   }
-  // Overflow of the compute type, infinities and NaN all end here: count them properly.
-  if (!__builtin_isfinite(result.sum_of_squares)) return stats_plain(x, n);
   return result;
 }
 

@@ -1,0 +1,124 @@
+// What a backend holds between passes, and how it behaves when a pass goes wrong.
+
+#include <limits>
+#include <string>
+
+#include "backend/cpu/session.h"
+#include "core/error.h"
+
+namespace cofactor {
+namespace {
+
+using testing::Coupled;
+using testing::Matrix;
+using testing::Session;
+using testing::Wide;
+
+class FactorTest : public testing::RandomTest {};
+
+TEST_F(FactorTest, SettingTheInputSetsEveryCopy) {
+  const Coupled data(random, 3, {2, 1});
+  const Session<float> session(data);
+  for (int v = 0; v < data.problem.num_views(); ++v) {
+    for (const Factor which : {Factor::kInput, Factor::kSolved, Factor::kPrevious}) {
+      EXPECT_EQ(testing::factor_of(*session.backend, data.problem, which, v).values,
+                data.start[static_cast<std::size_t>(v)].values);
+    }
+  }
+}
+
+TEST_F(FactorTest, StepsTouchTheirOwnFitOnly) {
+  const Coupled data(random, 50, {2, 3});
+  Session<double> session(data);
+  session.pass(PassMode::kFit);
+  session.backend->solve_h();
+  const auto all = [&](Factor which) {
+    std::vector<Matrix> result;
+    for (int v = 0; v < data.problem.num_views(); ++v) {
+      result.push_back(testing::factor_of(*session.backend, data.problem, which, v));
+    }
+    return result;
+  };
+  const auto solved = all(Factor::kSolved);
+  session.backend->advance(1, 0.5);
+  auto input = all(Factor::kInput);
+  auto previous = all(Factor::kPrevious);
+  bool clipped = false;
+  for (std::size_t v = 0; v < input.size(); ++v) {
+    for (int r = 0; r < 5; ++r) {
+      for (std::int64_t j = 0; j < input[v].columns; ++j) {
+        const double old = data.start[v](r, j), now = solved[v](r, j);
+        const double step = now + 0.5 * (now - old);
+        clipped = clipped || (r >= 2 && step < 0);
+        EXPECT_EQ(input[v](r, j), r < 2 ? old : std::max(0.0, step));
+        EXPECT_EQ(previous[v](r, j), r < 2 ? old : now);
+      }
+    }
+  }
+  EXPECT_TRUE(clipped) << "no entry needed the clip at 0";
+  session.backend->restore(1);
+  input = all(Factor::kInput);
+  for (std::size_t v = 0; v < input.size(); ++v) {
+    EXPECT_EQ(input[v].values, previous[v].values);
+  }
+  session.backend->adopt_input();
+  for (std::size_t v = 0; v < input.size(); ++v) {
+    EXPECT_EQ(all(Factor::kSolved)[v].values, input[v].values);
+  }
+}
+
+TEST_F(FactorTest, AViewMayHaveItsOwnC) {
+  Coupled data(random, 50, {2});
+  data.problem.views_share_c = false;
+  // Either every view gets its C, or what is not there yet is refused.
+  try {
+    Session<float> session(data);
+    session.pass(PassMode::kFit);
+    for (int v = 0; v < data.problem.num_views(); ++v) {
+      EXPECT_GT(session.backend->c(v)[0], 0) << "view " << v;
+    }
+  } catch (const Error&) {
+  }
+}
+
+class ScanTest : public testing::KernelTest {
+ protected:
+  testing::ScopedEnvironment level{"COFACTOR_SIMD", std::string(name_of(GetParam().level)).c_str()};
+};
+
+TEST_P(ScanTest, StatisticsOfEveryViewInValueUnits) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    Coupled data(random, 700, {2});
+    // One view with negative numbers, one with values that are no numbers.
+    Matrix floats = data.views[4].values, doubles = data.views[0].values;
+    for (double& value : floats.values) value -= 0.6;
+    data.views[4] = {floats, DType::kFloat32, 1.0};
+    doubles(3, 2) = std::numeric_limits<double>::infinity();
+    doubles(699, 0) = std::numeric_limits<double>::quiet_NaN();
+    data.views[0] = {doubles, DType::kFloat64, 1.0};
+    Session<T> session(data);
+    MatrixSource source = data.source(150);
+    std::vector<ViewStats> stats(5);
+    Block block;
+    while (source.next(block)) session.backend->scan(block, stats);
+    EXPECT_EQ(stats[0].nonfinite, 2);
+    testing::Comparison comparison;
+    for (std::size_t v = 1; v < 5; ++v) {
+      EXPECT_EQ(stats[v].nonfinite, 0);
+      const double sum = testing::squared_norm(data.views[v].values);
+      // At most the columns in one lane in T, rows in float64.
+      comparison.check(stats[v].sum_of_squares, sum,
+                       (testing::gamma<T>(300 + 2) + testing::gamma<double>(5000)) * sum, v);
+      const auto& values = data.views[v].values.values;
+      // Zero counts as seen: only negative minima matter.
+      EXPECT_EQ(stats[v].minimum, std::min(0.0, *std::min_element(values.begin(), values.end())));
+    }
+    EXPECT_TRUE(comparison.result());
+  });
+}
+
+COFACTOR_INSTANTIATE_KERNEL_TEST(ScanTest);
+
+}  // namespace
+}  // namespace cofactor

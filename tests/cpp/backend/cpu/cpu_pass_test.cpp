@@ -1,0 +1,322 @@
+// Passes over mixed dtypes and the solves between them, against float64 references.
+
+#include "backend/cpu/session.h"
+#include "backend/cpu/tiling.h"
+
+namespace cofactor {
+namespace {
+
+using testing::Coupled;
+using testing::Matrix;
+using testing::Session;
+using testing::Wide;
+
+/// Rows of one fit's block of components.
+Matrix block_of(const Matrix& g, int first, int rank) {
+  return testing::make_matrix(rank, rank, [&](auto r, auto l) { return g(first + r, first + l); });
+}
+
+template <class T>
+double tolerance() {
+  return sizeof(T) == 4 ? 1e-5 : 1e-10;
+}
+
+/// Whether every row of W solves its problem, for every fit; `diagonal` may be null.
+template <class T>
+void expect_rows_solved(const Session<T>& session, const T* diagonal = nullptr) {
+  const Problem& problem = session.data.problem;
+  const Matrix b = session.b(), gram = session.gram();
+  testing::Comparison comparison;
+  int first = 0;
+  for (const int rank : problem.ranks) {
+    Matrix g = block_of(gram, first, rank);
+    for (int r = 0; r < rank; ++r) g(r, r) += problem.l2_w;
+    for (std::int64_t i = 0; i < problem.rows; ++i) {
+      std::vector<double> right, x, own;
+      for (int r = first; r < first + rank; ++r) {
+        right.push_back(b(i, r));
+        x.push_back(session.w(i, r));
+        if (!(x.back() >= 0)) comparison.check(x.back(), 0, -1, "negative", i, r);
+        if (diagonal != nullptr) own.push_back(double{diagonal[i * session.k + r]});
+      }
+      const testing::Optimality found = testing::optimality(g, own, right, problem.l1_w, x,
+                                                            tolerance<T>(), session.column_gamma());
+      comparison.check(found.violation, 0, found.allowed, "row", i);
+    }
+    first += rank;
+  }
+  EXPECT_TRUE(comparison.result());
+}
+
+/// C = W^T W and S_v = W^T X_v: in T within a panel, one multiply-add a row, then in float64.
+template <class T>
+void expect_sums(const Session<T>& session) {
+  const auto abs_of = [](Matrix a) {
+    for (double& value : a.values) value = std::abs(value);
+    return a;
+  };
+  const Wide gamma = testing::gamma<T>(kPanelRows + 1) + testing::gamma<double>(100);
+  testing::Comparison comparison;
+  const auto check = [&](std::span<const double> actual, const Matrix& x, const char* what) {
+    const Matrix exact = testing::multiply(testing::transpose(session.w), x);
+    const Matrix size = testing::multiply(testing::transpose(abs_of(session.w)), abs_of(x));
+    ASSERT_EQ(actual.size(), exact.values.size());
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      comparison.check(actual[i], exact.values[i], gamma * size.values[i], what, i);
+    }
+  };
+  check(session.backend->c(0), session.w, "C");
+  for (std::size_t v = 0; v < session.data.views.size(); ++v) {
+    check(session.backend->s(static_cast<int>(v)), session.data.views[v].values, "S");
+  }
+  EXPECT_TRUE(comparison.result());
+}
+
+/// Whether every column of the solved H solves its problem for the sums C and S_v.
+template <class T>
+void expect_columns_solved(const Session<T>& session) {
+  const Problem& problem = session.data.problem;
+  testing::Comparison comparison;
+  for (int v = 0; v < problem.num_views(); ++v) {
+    const ViewSpec& spec = session.spec(static_cast<std::size_t>(v));
+    const Matrix h = testing::factor_of(*session.backend, problem, Factor::kSolved, v);
+    Matrix c(session.k, session.k);
+    std::copy_n(session.backend->c(v).begin(), c.values.size(), c.values.begin());
+    const auto s = session.backend->s(v);
+    int first = 0;
+    for (const int rank : problem.ranks) {
+      Matrix g = block_of(c, first, rank);
+      for (int r = 0; r < rank; ++r) g(r, r) += spec.l2_h;
+      for (std::int64_t j = 0; j < spec.columns; ++j) {
+        std::vector<double> right, x;
+        for (int r = first; r < first + rank; ++r) {
+          right.push_back(s[static_cast<std::size_t>(r * spec.columns + j)]);
+          x.push_back(h(r, j));
+        }
+        const testing::Optimality found = testing::optimality(
+            g, {}, right, spec.l1_h, x, tolerance<T>(), testing::gamma<T>(rank + 16));
+        comparison.check(found.violation, 0, found.allowed, "view", v, "column", j);
+      }
+      first += rank;
+    }
+  }
+  EXPECT_TRUE(comparison.result());
+}
+
+class CpuPassTest : public testing::KernelTest {
+ protected:
+  testing::ScopedEnvironment level{"COFACTOR_SIMD", std::string(name_of(GetParam().level)).c_str()};
+};
+
+TEST_P(CpuPassTest, APassSolvesRowsAndSumsAndThenColumns) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    // Fewer rows than a panel, whole panels, and panels that end open.
+    for (const std::int64_t rows : {1, 5, 511, 512, 513, 1100}) {
+      Coupled data(random, rows, {2, 3});
+      if (rows % 2 == 0) {
+        data.problem.l1_w = 0.05;
+        data.problem.l2_w = 0.5;
+        for (ViewSpec& view : data.problem.views) {
+          view.l1_h = 0.02;
+          view.l2_h = 0.3;
+        }
+      }
+      Session<T> session(data);
+      session.pass(PassMode::kFit, random.pick(std::vector<std::int64_t>{0, 100, 512}));
+      expect_rows_solved(session);
+      expect_sums(session);
+      session.backend->solve_h();
+      expect_columns_solved(session);
+    }
+  });
+}
+
+TEST_P(CpuPassTest, ADiagonalPerRow) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    const Coupled data(random, 600, {2, 3});
+    std::vector<T> diagonal(600 * 5);
+    for (T& d : diagonal) d = static_cast<T>(random.chance(0.3) ? 0 : random.uniform(0, 30));
+    Session<T> session(data);
+    session.pass(PassMode::kFit, 70, diagonal.data());
+    expect_rows_solved(session, diagonal.data());
+    expect_sums(session);
+  });
+}
+
+TEST_P(CpuPassTest, TermsAreThoseOfTheSolvedFactor) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    Coupled data(random, 300, {2, 3});
+    data.problem.views[2].weight = 0;
+    Session<T> session(data);
+    session.pass(PassMode::kFit);
+    session.backend->solve_h();
+    const auto terms = session.backend->terms();
+    const auto rows = session.backend->row_sums();
+    const Matrix b = session.b();
+    testing::Comparison comparison;
+    const Wide tiny = testing::gamma<double>(1000);
+    int first = 0;
+    for (std::size_t f = 0; f < 2; ++f) {
+      const int rank = data.problem.ranks[f];
+      Wide cross = 0, l1 = 0;
+      for (std::int64_t i = 0; i < 300; ++i) {
+        for (int r = first; r < first + rank; ++r) {
+          cross += Wide{b(i, r)} * session.w(i, r);
+          l1 += session.w(i, r);
+        }
+      }
+      comparison.check(rows[f].cross, cross, (session.column_gamma() + tiny) * cross, "<B, W>");
+      comparison.check(rows[f].w_l1, l1, tiny * l1, "||W||_1");
+      for (int v = 0; v < data.problem.num_views(); ++v) {
+        const Matrix h = testing::factor_of(*session.backend, data.problem, Factor::kSolved, v);
+        Wide sh = 0, h_l1 = 0, h_l2 = 0, model = 0;
+        for (int r = first; r < first + rank; ++r) {
+          for (std::int64_t j = 0; j < h.columns; ++j) {
+            sh +=
+                Wide{h(r, j)} * session.backend->s(v)[static_cast<std::size_t>(r * h.columns + j)];
+            h_l1 += h(r, j);
+            h_l2 += Wide{h(r, j)} * h(r, j);
+            for (int l = first; l < first + rank; ++l) {
+              model += Wide{session.backend->c(v)[static_cast<std::size_t>(r * session.k + l)]} *
+                       h(r, j) * h(l, j);
+            }
+          }
+        }
+        const ViewTerms& actual = terms[f][static_cast<std::size_t>(v)];
+        // Gram matrices add up to kGramColumns products in T.
+        const Wide gram = testing::gamma<T>(std::min(h.columns + 16, cpu::kGramColumns)) + tiny;
+        comparison.check(actual.cross, sh, tiny * sh, "<S, H>", v);
+        comparison.check(actual.h_l1, h_l1, tiny * h_l1, "||H||_1", v);
+        comparison.check(actual.h_l2, h_l2, gram * h_l2, "||H||^2", v);
+        comparison.check(actual.model, model, gram * model, "<C, H H^T>", v);
+      }
+      first += rank;
+    }
+    EXPECT_TRUE(comparison.result());
+  });
+}
+
+TEST_P(CpuPassTest, EncodingGivesTheRowsAndSumsOfAFit) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    const Coupled data(random, 700, {2, 3});
+    Session<T> fit(data), encode(data);
+    fit.pass(PassMode::kFit);
+    // On a backend that has fitted before, too.
+    for (Session<T>* session : {&encode, &encode, &fit}) {
+      const std::vector<double> w = fit.w.values;
+      const std::vector<double> c(fit.backend->c(0).begin(), fit.backend->c(0).end());
+      const auto rows = fit.backend->row_sums();
+      session->pass(PassMode::kEncode, 64);
+      EXPECT_TRUE(testing::same_bits_of(session->w.values, w));
+      EXPECT_TRUE(testing::same_bits_of(session->backend->c(0), c));
+      for (std::size_t f = 0; f < 2; ++f) {
+        EXPECT_EQ(session->backend->row_sums()[f].cross, rows[f].cross);
+        EXPECT_EQ(session->backend->row_sums()[f].w_l1, rows[f].w_l1);
+      }
+    }
+  });
+}
+
+TEST_P(CpuPassTest, LinearPassesOfSignedFactors) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    Coupled data(random, 530, {5});
+    for (Matrix& q : data.start) {
+      for (double& value : q.values) value = static_cast<float>(random.uniform(-1, 1));
+    }
+    Session<T> session(data);
+    session.pass(PassMode::kLinear);
+    const Matrix y = session.b();
+    // |X| |Q|^T bounds the terms of Y.
+    Coupled magnitudes = data;
+    for (Matrix& q : magnitudes.start) {
+      for (double& value : q.values) value = std::abs(value);
+    }
+    const Matrix size = Session<double>(magnitudes).b();
+    testing::Comparison comparison;
+    for (std::size_t i = 0; i < y.values.size(); ++i) {
+      comparison.check(session.w.values[i], y.values[i], session.column_gamma() * size.values[i],
+                       i);
+    }
+    EXPECT_TRUE(comparison.result());
+    expect_sums(session);
+  });
+}
+
+TEST_P(CpuPassTest, ResidualPassesAreExplicit) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    const Coupled data(random, 530, {2, 3});
+    Session<T> session(data);
+    session.pass(PassMode::kFit);
+    session.backend->solve_h();
+    session.pass(PassMode::kResidual);
+    const auto terms = session.backend->terms();
+    testing::Comparison comparison;
+    int first = 0;
+    for (std::size_t f = 0; f < 2; ++f) {
+      const int rank = data.problem.ranks[f];
+      for (int v = 0; v < data.problem.num_views(); ++v) {
+        const Matrix h = testing::factor_of(*session.backend, data.problem, Factor::kSolved, v);
+        const Matrix& x = data.views[static_cast<std::size_t>(v)].values;
+        // As for the kernel: k + 2 roundings an entry, then up to all columns in one lane.
+        const Wide gamma = testing::gamma<T>(rank + 3);
+        Wide sum = 0, error = 0, squares = 0;
+        for (std::int64_t i = 0; i < x.rows; ++i) {
+          for (std::int64_t j = 0; j < x.columns; ++j) {
+            Wide rest = x(i, j), magnitude = x(i, j);
+            for (int r = first; r < first + rank; ++r) {
+              rest -= Wide{session.w(i, r)} * h(r, j);
+              magnitude += Wide{session.w(i, r)} * h(r, j);
+            }
+            const Wide off = gamma * magnitude;
+            sum += rest * rest;
+            error += 2 * std::abs(rest) * off + off * off;
+            squares += (std::abs(rest) + off) * (std::abs(rest) + off);
+          }
+        }
+        comparison.check(terms[f][static_cast<std::size_t>(v)].residual, sum,
+                         error + testing::gamma<T>(x.columns + 17) * squares, "fit", f, v);
+      }
+      first += rank;
+    }
+    EXPECT_TRUE(comparison.result());
+  });
+}
+
+TEST_P(CpuPassTest, RanksAboveAChunkAndAboveTheColumns) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    const Coupled data(random, 40, {270}, 0.3, {{.columns = 300, .dtype = DType::kFloat32}});
+    Session<T> session(data);
+    session.pass(PassMode::kLinear);
+    expect_sums(session);
+  });
+}
+
+TEST_P(CpuPassTest, GramMatricesOfVeryWideViews) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    // Beyond 32 parts of kGramColumns columns, parts become longer.
+    const std::int64_t columns = 33 * cpu::kGramColumns + 5;
+    const Coupled data(random, 2, {3}, 0.3, {{.columns = columns, .dtype = DType::kFloat32}});
+    Session<T> session(data);
+    session.backend->begin_pass(PassMode::kFit);
+    const Matrix exact = session.gram();
+    testing::Comparison comparison;
+    for (std::size_t i = 0; i < 9; ++i) {
+      comparison.check(session.backend->gram(0)[i], exact.values[i],
+                       testing::gamma<T>(cpu::kGramColumns + 20) * exact.values[i], i);
+    }
+    EXPECT_TRUE(comparison.result());
+  });
+}
+
+COFACTOR_INSTANTIATE_KERNEL_TEST(CpuPassTest);
+
+}  // namespace
+}  // namespace cofactor
