@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.decomposition._nmf import _initialize_nmf
 
 import cofactor as cf
-from cofactor.init import nndsvd_passes, random_start
+from cofactor._parameters import resolve_weights
+from cofactor._views import load_views
+from cofactor.init import (
+    make_start,
+    nndsvd_passes,
+    random_start,
+    sample_iterations,
+    sample_sizes,
+)
 
 
 def low_rank(seed: int = 0) -> dict[str, np.ndarray]:
@@ -19,15 +29,22 @@ def low_rank(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def first_start(views: dict[str, np.ndarray], **options: object) -> dict[str, np.ndarray]:
-    """The start that a fit makes, seen through an estimator that has not begun."""
+    """The start of a fit, before its first pass over all of the data."""
     nmf = cf.CoupledNMF(4, random_state=0, **options)
-    from cofactor import nmf as module
-
-    data = module.load_views(views, caller="test")
-    squares = [entry[0] for entry in module._statistics(data, None)]
-    nmf.weights_ = module.resolve_weights(nmf.weights, data.names, squares)
-    nmf._n_examples, nmf._n_columns = 90, data.n_columns
-    return dict(zip(views, nmf._start(data, squares), strict=True))
+    data = load_views(views, caller="test").with_statistics(None)
+    nmf.weights_ = resolve_weights(nmf.weights, data.names, data.sums_of_squares)
+    nmf._n_columns = data.n_columns
+    start = make_start(
+        data,
+        nmf.weights_,
+        4,
+        nmf.init,
+        np.random.RandomState(0),
+        engine_for=nmf._engine,
+        n_threads=None,
+        extrapolate=True,
+    )
+    return dict(zip(views, start.factors, strict=True))
 
 
 @pytest.mark.parametrize("weights", ["equal", {"a": 0.3, "b": 2.0}])
@@ -103,3 +120,51 @@ def test_random_start_has_the_scale_of_its_view() -> None:
     for h, rms in zip(start, (1.0, 100.0), strict=True):
         assert np.sqrt((h**2).mean()) == pytest.approx(rms / np.sqrt(5), rel=0.05)
         assert (h >= 0).all()
+
+
+def many_examples(order: str) -> dict[str, np.ndarray]:
+    """5,000 examples of ten kinds, kind by kind or mixed."""
+    rng = np.random.default_rng(2)
+    kinds = np.repeat(np.arange(10), 500)
+    if order == "mixed":
+        kinds = rng.permutation(kinds)
+    X = np.eye(10)[kinds] @ rng.random((10, 60)) + rng.random((5000, 60))
+    return {"a": X[:, :25].astype(np.float32), "b": X[:, 25:].astype(np.float16)}
+
+
+@pytest.mark.parametrize("order", ["sorted", "mixed"])
+def test_samples_save_passes(order: str) -> None:
+    views = many_examples(order)
+    options = {"random_state": 0, "tol": 0, "max_iter": 1}
+    sampled = cf.CoupledNMF(10, **options).fit(views)
+    at_random = cf.CoupledNMF(10, init="random", **options).fit(views)
+    sizes = sample_sizes(5000, 10)
+    assert sizes == [250, 500]
+    assert [len(losses) for losses in sampled.sample_losses_] == [sample_iterations] * 2
+    best = cf.CoupledNMF(10, random_state=0, tol=0, max_iter=50).fit(views).loss_history_[-1]
+    assert sampled.loss_history_[0] - best < 0.1 * (at_random.loss_history_[0] - best)
+    # Checking the arrays, one pass and the final W; a sample is also read for its statistics.
+    assert at_random.n_passes_ == 3
+    assert sampled.n_passes_ == pytest.approx(3 + (sample_iterations + 1) * sum(sizes) / 5000)
+    again = cf.CoupledNMF(10, **options).fit(views)
+    assert again.loss_history_ == sampled.loss_history_
+
+
+def test_samples_of_a_store_are_those_of_its_arrays(tmp_path: Path) -> None:
+    views = many_examples("sorted")
+    described = {n: {"shape": (x.shape[1],), "dtype": x.dtype.name} for n, x in views.items()}
+    with cf.ActivationStore.create(tmp_path / "s", described, rows_per_shard=512) as writer:
+        writer.append(views)
+    rows = np.array([0, 1, 511, 512, 1700, 4999])
+    taken = load_views(cf.ActivationStore(tmp_path / "s"), caller="test").take(rows)
+    for view in taken.views:
+        assert np.array_equal(view.pieces[0], views[view.name][rows])
+
+
+def test_sample_sizes_cost_at_most_two_passes() -> None:
+    for n in (100, 2_499, 2_500, 10_000, 123_456, 10**9):
+        for k in (1, 20, 64, 512):
+            sizes = sample_sizes(n, k)
+            assert sample_iterations * sum(sizes) <= 2 * n
+            assert all(size >= 12 * k for size in sizes)
+    assert sample_sizes(2_499, 20) == []

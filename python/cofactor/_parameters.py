@@ -14,7 +14,7 @@ import numpy.typing as npt
 __all__ = ["Penalties", "check_parameters", "check_start", "resolve_weights"]
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
-    "init": (None, "random", "nndsvd", "nndsvda", "nndsvdar"),
+    "init": (None, "sample", "random", "nndsvd", "nndsvda", "nndsvdar"),
     "device": ("auto", "cpu", "cuda"),
     "acceleration": (None, "auto", "extrapolation"),
 }

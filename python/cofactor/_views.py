@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,9 +52,68 @@ class Views:
         return {view.name: view.n_columns for view in self.views}
 
     @property
+    def n_examples(self) -> int:
+        """Number of rows of every view."""
+        return sum(len(piece) for piece in self.views[0].pieces)
+
+    @property
     def is_float64(self) -> bool:
         """Whether any view needs products in float64."""
         return any(view.dtype == "float64" for view in self.views)
+
+    @property
+    def have_statistics(self) -> bool:
+        """Whether the sums of squares are known without a read of the data."""
+        return all(view.statistics is not None for view in self.views)
+
+    def with_statistics(self, n_threads: int | None) -> Views:
+        """Know the statistics of every view, from one read of the data if need be."""
+        if self.have_statistics:
+            return self
+        zeros = [0.0] * len(self.views)
+        scanned = _core.Engine(
+            self.source(),
+            ranks=[1],
+            weights=zeros,
+            l1_w=0.0,
+            l2_w=0.0,
+            l1_h=zeros,
+            l2_h=zeros,
+            device="cpu",
+            float64=self.is_float64,
+            threads=n_threads or 0,
+        ).scan()
+        views = [
+            replace(view, statistics=(found.sum_of_squares, found.minimum, found.nonfinite))
+            for view, found in zip(self.views, scanned, strict=True)
+        ]
+        return Views(views, self.fingerprint)
+
+    @property
+    def sums_of_squares(self) -> list[float]:
+        """Sum of squares of every view; call :meth:`with_statistics` first."""
+        return [view.statistics[0] for view in self.views if view.statistics is not None]
+
+    def check_values(self) -> None:
+        """Raise ValueError for values that cannot be factorized."""
+        for view in self.views:
+            assert view.statistics is not None
+            _, minimum, nonfinite = view.statistics
+            if nonfinite:
+                raise ValueError(
+                    f"Input view {view.name!r} contains NaN or infinity ({nonfinite} values); "
+                    "remove or replace them"
+                )
+            if minimum < 0:
+                raise ValueError(
+                    f"Negative values in data passed to CoupledNMF: view {view.name!r} has "
+                    f"minimum {minimum:.6g}; non-negative factorization needs values of at least "
+                    "0, such as activations after a ReLU"
+                )
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Views:
+        """Copy some rows, ascending, into memory."""
+        return Views([_take(view, rows) for view in self.views], None)
 
     def source(self, block_rows: int = 0) -> _core.Source:
         """Give the arrays to the core, which keeps them alive and copies nothing."""
@@ -112,7 +171,7 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
             + ", ".join(f"{name!r} has {count}" for name, count in rows.items())
             + "; every view must describe the same examples"
         )
-    if next(iter(rows.values())) == 0:
+    if result.n_examples == 0:
         raise ValueError(
             f"Found views with 0 example(s) while a minimum of 1 is required by {caller}"
         )
@@ -158,6 +217,17 @@ def _from_array(name: Any, array: Any) -> ViewData:
     if not rows_contiguous or values.strides[0] < 0 or values.strides[0] % values.itemsize:
         values = np.ascontiguousarray(values)
     return ViewData(name, [values], values.dtype.name, 1.0, None)
+
+
+def _take(view: ViewData, rows: npt.NDArray[np.intp]) -> ViewData:
+    edges = np.cumsum([0, *(len(piece) for piece in view.pieces)])
+    cuts = np.searchsorted(rows, edges)
+    parts = [
+        piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
+        for i, piece in enumerate(view.pieces)
+        if cuts[i] < cuts[i + 1]
+    ]
+    return replace(view, pieces=[np.concatenate(parts)], statistics=None)
 
 
 def _check_against(views: Views, expected: Mapping[str, int], caller: str) -> None:

@@ -1,26 +1,141 @@
-"""Starting factors: random, and NNDSVD from a randomized SVD over the stream."""
+"""Starting factors: random, from growing samples, and NNDSVD from a randomized SVD."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._views import Views
 
-__all__ = ["Init", "nndsvd_passes", "nndsvd_start", "random_start"]
+__all__ = [
+    "Init",
+    "Start",
+    "make_start",
+    "nndsvd_passes",
+    "nndsvd_start",
+    "random_start",
+    "sample_iterations",
+    "sample_sizes",
+]
 
-Init = Literal["random", "nndsvd", "nndsvda", "nndsvdar"]
+Init = Literal["sample", "random", "nndsvd", "nndsvda", "nndsvdar"]
 Float64Array = npt.NDArray[np.float64]
 
 _OVERSAMPLING = 10
 _POWER_STEPS = 2
 
+sample_iterations = 10
+"""Iterations on each of the samples that `sample_sizes` names."""
+
 nndsvd_passes = _POWER_STEPS + 2
 """Reads of the data that `nndsvd_start` makes: the first sketch, its power steps, and one for
 the singular values and left vectors."""
+
+
+@dataclass
+class Start:
+    """Where a fit begins, and what finding it cost.
+
+    Attributes
+    ----------
+    factors : list of ndarray of shape (k, d_v)
+        H of every view.
+    passes : float
+        Reads of the data; a read of m of n examples counts m / n.
+    sample_losses : list of list of float
+        Relative losses on every sample.
+    """
+
+    factors: list[Float64Array]
+    passes: float = 0.0
+    sample_losses: list[list[float]] = field(default_factory=list)
+
+
+def make_start(
+    views: Views,
+    weights: Mapping[str, float],
+    n_components: int,
+    init: Init,
+    random_state: np.random.RandomState,
+    *,
+    engine_for: Callable[[Views, int], _core.Engine],
+    n_threads: int | None,
+    extrapolate: bool,
+) -> Start:
+    """Find the start that a fit asks for.
+
+    Parameters
+    ----------
+    views : Views
+        The data, with statistics.
+    weights : mapping of str to float
+        Weight of every view.
+    n_components : int
+        Number of components k.
+    init : {"sample", "random", "nndsvd", "nndsvda", "nndsvdar"}
+        The kind of start.
+    random_state : numpy.random.RandomState
+        Source of randomness.
+    engine_for : callable
+        Gives the fit's problem on some views at some rank.
+    n_threads : int or None
+        Threads of checks.
+    extrapolate : bool
+        Whether fits of samples are accelerated.
+
+    Returns
+    -------
+    Start
+        The factors.
+
+    Raises
+    ------
+    ValueError
+        For NNDSVD of more components than the data has rows or columns.
+    """
+    columns = list(views.n_columns.values())
+    if init in ("nndsvd", "nndsvda", "nndsvdar"):
+        limit = min(views.n_examples, sum(columns))
+        if n_components > limit:
+            raise ValueError(
+                f"init={init!r} can only be used when n_components <= "
+                f"min(n_examples, n_columns) = {limit}, got {n_components}"
+            )
+        engine = engine_for(views, nndsvd_rank(n_components, columns))
+        factors = nndsvd_start(
+            engine, columns, list(weights.values()), n_components, init, random_state
+        )
+        return Start(factors, nndsvd_passes)
+    rms = [
+        float(np.sqrt(square / (views.n_examples * d)))
+        for square, d in zip(views.sums_of_squares, columns, strict=True)
+    ]
+    start = Start(random_start(n_components, columns, rms, random_state))
+    sizes = sample_sizes(views.n_examples, n_components) if init == "sample" else []
+    for size in sizes:
+        # Drawn from all rows: the first ones of data sorted by class would be of few classes.
+        rows = np.sort(random_state.choice(views.n_examples, size, replace=False))
+        sample = views.take(rows).with_statistics(n_threads)
+        engine = engine_for(sample, n_components)
+        for v, factor in enumerate(start.factors):
+            engine.set_h(v, factor)
+        result = engine.fit(
+            sample.sums_of_squares,
+            max_iterations=sample_iterations,
+            tolerance=0.0,
+            extrapolate=extrapolate,
+            verify=False,
+            progress=None,
+        )
+        start.factors = [engine.h(v) for v in range(len(columns))]
+        start.passes += (result.passes + 1) * size / views.n_examples
+        start.sample_losses.append(list(result.fits[0].losses))
+    return start
 
 
 def random_start(
@@ -59,6 +174,36 @@ def random_start(
         np.abs(random_state.standard_normal((n_components, d))) * (rms / np.sqrt(n_components))
         for d, rms in zip(columns, root_mean_squares, strict=True)
     ]
+
+
+def sample_sizes(n_examples: int, n_components: int) -> list[int]:
+    """Sizes of the samples on which a fit begins.
+
+    A fit of few examples costs little and brings H most of the way: from 250 examples, or 12 for
+    every component if that is more, sizes double up to a tenth of the data. With
+    `sample_iterations` on each, all samples together cost at most two passes over the data.
+
+    Parameters
+    ----------
+    n_examples, n_components : int
+        Size of the problem.
+
+    Returns
+    -------
+    list of int
+        Ascending; empty where the data is too small for samples to pay.
+
+    Examples
+    --------
+    >>> sample_sizes(10_000, 20), sample_sizes(10_000, 50), sample_sizes(1_000, 20)
+    ([250, 500, 1000], [600], [])
+    """
+    sizes = []
+    size = max(250, 12 * n_components)
+    while 10 * size <= n_examples:
+        sizes.append(size)
+        size *= 2
+    return sizes
 
 
 def nndsvd_start(

@@ -20,7 +20,7 @@ from . import _core
 from ._parameters import Penalties, check_parameters, check_start, resolve_weights
 from ._run_files import read_run, write_run
 from ._views import Views, load_views
-from .init import nndsvd_passes, nndsvd_rank, nndsvd_start, random_start
+from .init import Init, make_start
 from .store import ActivationStore
 
 __all__ = ["CoupledNMF", "FitEvent", "load"]
@@ -76,8 +76,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Weight w_v of every view: 1 each, 1 / ||X_v||_F^2 each, or as given, where views that are
         not named have 1. A view of weight 0 is passive: it does not shape W, and its H_v is
         fitted without penalty.
-    init : {None, "random", "nndsvd", "nndsvda", "nndsvdar"}, default=None
-        How H starts; None is "random". A start of your own is passed to :meth:`fit`.
+    init : {None, "sample", "random", "nndsvd", "nndsvda", "nndsvdar"}, default=None
+        How H starts. "sample" begins at random and fits growing samples of the examples before it
+        reads all of them (see :func:`cofactor.init.sample_sizes`); it is "random" where there are
+        too few examples for that. None is "sample". A start of your own is passed to :meth:`fit`.
     max_iter : int, default=200
         Most passes over the data.
     tol : float, default=1e-4
@@ -116,11 +118,14 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     n_iter_ : int
         Passes of the loop.
     n_passes_ : float
-        Every read of the data: checking arrays, start, loop and the final W.
+        Every read of the data: checking arrays, start, loop and the final W. A read of m of n
+        examples counts m / n.
     loss_history_ : list of float
         ``sum_v w_v ||X_v - W H_v||^2 / sum_v w_v ||X_v||^2`` after every accepted pass.
     rejected_losses_ : list of float
         The same for extrapolations that were taken back.
+    sample_losses_ : list of list of float
+        The same for every sample that the fit began with, relative to the sample.
     view_losses_ : dict of str to float
         ``||X_v - W H_v||^2 / ||X_v||^2`` after the last accepted pass.
     reconstruction_err_ : float
@@ -149,7 +154,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_components: int,
         *,
         weights: str | Mapping[str, float] = "equal",
-        init: Literal["random", "nndsvd", "nndsvda", "nndsvdar"] | None = None,
+        init: Init | None = None,
         max_iter: int = 200,
         tol: float = 1e-4,
         random_state: int | np.random.RandomState | None = None,
@@ -208,18 +213,28 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self)
         views = load_views(X, caller="CoupledNMF.fit")
         start = None if H is None else check_start(H, views.n_columns, self.n_components)
-        passes = 0.0 if all(view.statistics for view in views.views) else 1.0
-        statistics = _statistics(views, self.n_threads)
-        _check_values(views, statistics)
-        squares = [entry[0] for entry in statistics]
+        self.n_passes_ = 0.0 if views.have_statistics else 1.0
+        views = views.with_statistics(self.n_threads)
+        views.check_values()
+        squares = views.sums_of_squares
         self.weights_ = resolve_weights(self.weights, views.names, squares)
-        self._n_examples = sum(len(piece) for piece in views.views[0].pieces)
-        self._n_columns = views.n_columns
+        self._n_examples, self._n_columns = views.n_examples, views.n_columns
+        self.sample_losses_: list[list[float]] = []
 
-        engine = self._engine(views, self.n_components)
         if start is None:
-            start = self._start(views, squares)
-            passes += 0 if self.init in (None, "random") else nndsvd_passes
+            found = make_start(
+                views,
+                self.weights_,
+                self.n_components,
+                self.init or "sample",
+                check_random_state(self.random_state),
+                engine_for=self._engine,
+                n_threads=self.n_threads,
+                extrapolate=self.acceleration is not None,
+            )
+            start, self.sample_losses_ = found.factors, found.sample_losses
+            self.n_passes_ += found.passes
+        engine = self._engine(views, self.n_components)
         for v, factor in enumerate(start):
             engine.set_h(v, factor)
         result = engine.fit(
@@ -247,7 +262,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         final = engine.encode(squares, exact=exact, w=self.W_)
         total = sum(w * s for w, s in zip(self.weights_.values(), squares, strict=True))
         self.reconstruction_err_ = float(np.sqrt(final.losses[0] * total))
-        self.n_passes_ = passes + result.passes + 1
+        self.n_passes_ += result.passes + 1
         if self.stop_reason_ == "max_iter" and self.tol > 0:
             warnings.warn(
                 f"Maximum number of iterations {self.max_iter} reached. Increase it to improve "
@@ -301,8 +316,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "pass one of "
                 + ", ".join(repr(name) for name, weight in self.weights_.items() if weight > 0)
             )
-        statistics = _statistics(views, self.n_threads)
-        _check_values(views, statistics)
+        views = views.with_statistics(self.n_threads)
+        views.check_values()
         engine = self._engine(views, self.n_components)
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
@@ -319,9 +334,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=2,
             )
-        rows = sum(len(piece) for piece in views.views[0].pieces)
-        W = np.empty((rows, self.n_components), np.float64 if engine.float64 else np.float32)
-        engine.encode([entry[0] for entry in statistics], exact=False, w=W)
+        W = np.empty(
+            (views.n_examples, self.n_components), np.float64 if engine.float64 else np.float32
+        )
+        engine.encode(views.sums_of_squares, exact=False, w=W)
         return W
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
@@ -374,7 +390,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         write_run(Path(path), parameters, learned, self.components_, self.W_)
 
     def _engine(self, views: Views, rank: int) -> _core.Engine:
-        penalties = Penalties.of(self, self._n_examples, self._n_columns, self.weights_)
+        penalties = Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
         names = views.names
         device = self.device
         if device == "auto":
@@ -391,26 +407,6 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             float64=views.is_float64,
             threads=self.n_threads or 0,
         )
-
-    def _start(self, views: Views, squares: list[float]) -> list[npt.NDArray[np.float64]]:
-        columns = list(views.n_columns.values())
-        random_state = check_random_state(self.random_state)
-        if self.init in (None, "random"):
-            rms = [
-                float(np.sqrt(square / (self._n_examples * d)))
-                for square, d in zip(squares, columns, strict=True)
-            ]
-            return random_start(self.n_components, columns, rms, random_state)
-        if self.n_components > min(self._n_examples, sum(columns)):
-            raise ValueError(
-                f"init={self.init!r} can only be used when n_components <= "
-                f"min(n_examples, n_columns) = {min(self._n_examples, sum(columns))}, "
-                f"got {self.n_components}"
-            )
-        engine = self._engine(views, nndsvd_rank(self.n_components, columns))
-        weights = [self.weights_[name] for name in views.names]
-        assert self.init is not None
-        return nndsvd_start(engine, columns, weights, self.n_components, self.init, random_state)
 
     def _progress(self) -> Callable[[_core.IterationInfo], None] | None:
         callback = self.callback
@@ -431,6 +427,7 @@ _SAVED = (
     "n_passes_",
     "loss_history_",
     "rejected_losses_",
+    "sample_losses_",
     "view_losses_",
     "reconstruction_err_",
     "stop_reason_",
@@ -475,39 +472,3 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     nmf._n_examples = len(run.W)
     nmf._n_columns = {name: H.shape[1] for name, H in run.components.items()}
     return nmf
-
-
-def _statistics(views: Views, n_threads: int | None) -> list[tuple[float, float, int]]:
-    """Sum of squares, minimum and number of bad values by view, from one read if need be."""
-    known = [view.statistics for view in views.views]
-    if all(entry is not None for entry in known):
-        return [entry for entry in known if entry is not None]
-    zeros = [0.0] * len(views.views)
-    engine = _core.Engine(
-        views.source(),
-        ranks=[1],
-        weights=zeros,
-        l1_w=0.0,
-        l2_w=0.0,
-        l1_h=zeros,
-        l2_h=zeros,
-        device="cpu",
-        float64=views.is_float64,
-        threads=n_threads or 0,
-    )
-    return [(entry.sum_of_squares, entry.minimum, entry.nonfinite) for entry in engine.scan()]
-
-
-def _check_values(views: Views, statistics: list[tuple[float, float, int]]) -> None:
-    for view, (_, minimum, nonfinite) in zip(views.views, statistics, strict=True):
-        if nonfinite:
-            raise ValueError(
-                f"Input view {view.name!r} contains NaN or infinity ({nonfinite} values); "
-                "remove or replace them"
-            )
-        if minimum < 0:
-            raise ValueError(
-                f"Negative values in data passed to CoupledNMF: view {view.name!r} has minimum "
-                f"{minimum:.6g}; non-negative factorization needs values of at least 0, such as "
-                "activations after a ReLU"
-            )

@@ -237,7 +237,7 @@ struct Coupled {
                  {.columns = 40, .dtype = DType::kUInt8, .scale = 1.0 / 64},
                  {.columns = 33, .dtype = DType::kFloat16},
                  {.columns = 1, .dtype = DType::kBFloat16, .weight = 2.0},
-                 {.columns = 300, .dtype = DType::kFloat32, .weight = 0.1}}) {}
+                 {.columns = 530, .dtype = DType::kFloat32, .weight = 0.1}}) {}
   Coupled(Random& random, std::int64_t rows, std::vector<int> ranks, double noise,
           std::vector<ViewSpec> specs) {
     problem = {.rows = rows, .views = std::move(specs), .ranks = std::move(ranks)};

@@ -37,8 +37,8 @@ cofactor fit acts/ --rank 50 --views layer3,layer4 --weights balanced --out run/
 )
 @click.option(
     "--init",
-    type=click.Choice(["random", "nndsvd", "nndsvda", "nndsvdar"]),
-    help="How H starts.  [default: random]",
+    type=click.Choice(["sample", "random", "nndsvd", "nndsvda", "nndsvdar"]),
+    help="How H starts.  [default: sample]",
 )
 @click.option("--max-iter", type=int, default=200, help="Iterations at most.")
 @click.option("--tol", type=float, default=1e-4, help="Relative decrease to stop at.")
@@ -63,7 +63,7 @@ def command(
     rank: int,
     views: list[str],
     weights: str | dict[str, float],
-    init: Literal["random", "nndsvd", "nndsvda", "nndsvdar"] | None,
+    init: Literal["sample", "random", "nndsvd", "nndsvda", "nndsvdar"] | None,
     max_iter: int,
     tol: float,
     alpha_w: float,

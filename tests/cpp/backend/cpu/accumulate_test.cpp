@@ -106,7 +106,7 @@ TEST_P(AccumulateTest, BitsDependNeitherOnPiecesNorOnTiles) {
     };
     for (const int k : testing::kRanks) {
       for (const std::int64_t columns : testing::kColumns) {
-        const Operands<T> in(random, random.integer(1, 70), k, columns);
+        const Operands<T> in(random, random.integer(1, 64), k, columns);
         AlignedBuffer<T> whole = copy_of(in.s);
         sum(in, k, in.n, whole);
 
