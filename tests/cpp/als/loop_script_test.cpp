@@ -1,0 +1,182 @@
+// The decisions of the loop, on a backend that plays back residuals and writes down what it is
+// told.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "als/loop.h"
+
+namespace cofactor {
+namespace {
+
+/// One view with ||X||^2 = 100. Pass p of fit f leaves the residual script[f][p].
+class ScriptedBackend final : public Backend {
+ public:
+  explicit ScriptedBackend(std::vector<std::vector<double>> script)
+      : script_(std::move(script)), sums_(script_.size() * script_.size()) {}
+
+  void set_input(int, const double*) override {}
+  void get_factor(Factor, int, double*) const override {}
+  void begin_pass(PassMode mode) override {
+    residual_ = mode == PassMode::kResidual;
+    if (residual_) {
+      note("residual");
+    } else {
+      note("pass");
+    }
+  }
+  void process(const Block&, void*) override {}
+  std::span<double> end_pass() override { return sums_; }
+  [[nodiscard]] std::vector<RowSums> row_sums() const override {
+    return std::vector<RowSums>(script_.size());
+  }
+  [[nodiscard]] std::span<const double> c(int) const override { return sums_; }
+  [[nodiscard]] std::span<const double> s(int) const override { return {}; }
+  [[nodiscard]] std::span<const double> gram(int) const override { return sums_; }
+  void solve_h() override { ++passes_; }
+  [[nodiscard]] std::vector<std::vector<ViewTerms>> terms() const override {
+    std::vector<std::vector<ViewTerms>> result;
+    for (const std::vector<double>& fit : script_) {
+      const double residual = fit.at(passes_ - 1);
+      result.push_back({{.cross = (100 - residual) / 2, .residual = residual_ ? residual : -1}});
+    }
+    return result;
+  }
+  void advance(int fit, double momentum) override {
+    std::ostringstream text;
+    text.precision(3);
+    text << "advance " << fit << " by " << momentum;
+    note(text.str());
+  }
+  void restore(int fit) override { note("restore " + std::to_string(fit)); }
+  void adopt_input() override { note("adopt"); }
+  void scan(const Block&, std::vector<ViewStats>&) override {}
+  [[nodiscard]] int compute_size() const override { return 8; }
+
+  std::vector<std::string> notes;
+
+ private:
+  void note(const std::string& text) { notes.push_back(text); }
+
+  std::vector<std::vector<double>> script_;
+  std::vector<double> sums_;
+  std::size_t passes_ = 0;
+  bool residual_ = false;
+};
+
+struct Outcome {
+  FitResult result;
+  std::vector<std::string> notes;
+};
+
+Outcome play(const std::vector<std::vector<double>>& script, AlsOptions options) {
+  ScriptedBackend backend(script);
+  Problem problem;
+  problem.views = {{.columns = 1}};
+  problem.ranks.assign(script.size(), 1);
+  MatrixSource source({{}}, 0);
+  Reducer reducer;
+  options.sum_of_squares = {100.0};
+  Outcome outcome;
+  outcome.result = als_fit(backend, problem, source, reducer, options);
+  outcome.notes = backend.notes;
+  return outcome;
+}
+
+AlsOptions passes(std::size_t count) {
+  AlsOptions options;
+  options.max_iterations = static_cast<int>(count);
+  options.tolerance = 0;
+  return options;
+}
+
+using Notes = std::vector<std::string>;
+using Losses = std::vector<double>;
+
+void expect_losses(const Losses& actual, const Losses& residuals) {
+  ASSERT_EQ(actual.size(), residuals.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], residuals[i] / 100, 1e-12);
+}
+
+TEST(LoopScriptTest, ARiseAfterExtrapolationIsTakenBackAndMomentumStartsOver) {
+  const std::vector<double> residuals{50, 40, 30, 35, 29, 28, 27};
+  const Outcome outcome = play({residuals}, passes(7));
+  // Factors of Nesterov's sequence: 0, 0.282, 0.434.
+  EXPECT_EQ(outcome.notes,
+            (Notes{"pass", "advance 0 by 0", "pass", "advance 0 by 0.282", "pass",
+                   "advance 0 by 0.434", "pass", "restore 0", "pass", "advance 0 by 0", "pass",
+                   "advance 0 by 0.282", "pass", "advance 0 by 0.434", "restore 0"}));
+  const FitTrace& trace = outcome.result.fits[0];
+  expect_losses(trace.losses, {50, 40, 30, 29, 28, 27});
+  expect_losses(trace.rejected_losses, {35});
+  EXPECT_EQ(trace.iterations, 7);
+  expect_losses(trace.view_losses, {27});
+}
+
+TEST(LoopScriptTest, ARiseOfAPlainStepIsNotTakenBack) {
+  // It can only be rounding: taking it back would repeat the same pass for ever.
+  const Outcome outcome = play({{50, 51, 49}}, passes(3));
+  EXPECT_EQ(outcome.notes, (Notes{"pass", "advance 0 by 0", "pass", "advance 0 by 0.282", "pass",
+                                  "advance 0 by 0.434", "restore 0"}));
+  expect_losses(outcome.result.fits[0].losses, {50, 51, 49});
+}
+
+TEST(LoopScriptTest, WithoutExtrapolationStepsArePlain) {
+  AlsOptions options = passes(3);
+  options.extrapolate = false;
+  const Outcome outcome = play({{50, 40, 45}}, options);
+  EXPECT_EQ(outcome.notes, (Notes{"pass", "advance 0 by 0", "pass", "advance 0 by 0", "pass",
+                                  "advance 0 by 0", "restore 0"}));
+  EXPECT_TRUE(outcome.result.fits[0].rejected_losses.empty());
+}
+
+TEST(LoopScriptTest, StopsAtASmallDecreaseAndNotAtARejectedStep) {
+  AlsOptions options = passes(10);
+  options.tolerance = 0.01;
+  // 40 to 41 is taken back; 40 to 39.5 is more than 1 %, 39.5 to 39.2 less.
+  const Outcome outcome = play({{50, 40, 41, 39.5, 39.2, 1}}, options);
+  const FitTrace& trace = outcome.result.fits[0];
+  EXPECT_EQ(trace.stop_reason, "converged");
+  EXPECT_EQ(trace.iterations, 5);
+  EXPECT_EQ(outcome.result.passes, 5);
+  expect_losses(trace.losses, {50, 40, 39.5, 39.2});
+  // The last solution is the result, and not a step beyond it.
+  EXPECT_EQ(outcome.notes.back(), "restore 0");
+}
+
+TEST(LoopScriptTest, TheFirstPassNeverConverges) {
+  AlsOptions options = passes(2);
+  options.tolerance = 1e9;
+  EXPECT_EQ(play({{50, 40}}, options).result.fits[0].iterations, 2);
+}
+
+TEST(LoopScriptTest, ADoneFitStaysWhereItIsWhileOthersGoOn) {
+  AlsOptions options = passes(5);
+  options.tolerance = 0.01;
+  std::vector<int> heard;
+  options.progress = [&](const IterationInfo& info) { heard.push_back(info.fit); };
+  const Outcome outcome = play({{50, 49.9, 1, 1, 1}, {50, 40, 30, 20, 10}}, options);
+  EXPECT_EQ(outcome.result.fits[0].iterations, 2);
+  expect_losses(outcome.result.fits[0].losses, {50, 49.9});
+  EXPECT_EQ(outcome.result.fits[1].iterations, 5);
+  EXPECT_EQ(outcome.result.fits[1].stop_reason, "max_iter");
+  EXPECT_EQ(heard, (std::vector<int>{0, 1, 0, 1, 1, 1, 1}));
+  int advanced = 0;
+  for (const std::string& note : outcome.notes) advanced += note.starts_with("advance 0") ? 1 : 0;
+  EXPECT_EQ(advanced, 2);
+}
+
+TEST(LoopScriptTest, OneUntrustedFitCostsOneReadForAll) {
+  const Outcome outcome = play({{50, 1e-13, 1e-13}, {50, 40, 30}}, passes(3));
+  EXPECT_EQ(outcome.result.passes, 5);
+  expect_losses(outcome.result.fits[0].losses, {50, 1e-13, 1e-13});
+  expect_losses(outcome.result.fits[1].losses, {50, 40, 30});
+  EXPECT_EQ(outcome.result.fits[0].losses[1], 1e-15);
+}
+
+}  // namespace
+}  // namespace cofactor
