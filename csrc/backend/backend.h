@@ -47,7 +47,7 @@ struct ViewTerms {
 /// Checks that a full read gives: whether the data can be factorized, and its weight in the loss.
 struct ViewStats {
   double sum_of_squares = 0.0;
-  double minimum = 0.0;
+  double minimum = 0.0;  ///< the smallest value, or 0 if that is positive
   std::int64_t nonfinite = 0;
 };
 
@@ -55,7 +55,8 @@ struct BackendOptions {
   int threads = 0;         ///< 0: default_threads()
   bool float64 = false;    ///< compute type of products and factors
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
-  int max_sweeps = 500;    ///< cap of the non-negative solves
+  /// Sweeps of coordinate descent, after which an active-set method finishes a solve.
+  int max_sweeps = 500;
   /// Called now and then from the calling thread during a pass; may throw to stop it.
   std::function<void()> check_interrupt;
 };

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "bindings/bindings.h"
@@ -32,6 +33,9 @@ MatrixView view_of(const py::array& array, DType dtype, std::size_t number) {
   const bool contiguous = array.shape(1) <= 1 || array.strides(1) == size;
   if (!contiguous || array.strides(0) % size != 0 || array.strides(0) < 0) {
     throw Error(ErrorKind::kValue, name + " is not row-major; pass numpy.ascontiguousarray of it");
+  }
+  if (reinterpret_cast<std::uintptr_t>(array.data()) % size_of(dtype) != 0) {
+    throw Error(ErrorKind::kValue, name + " is not aligned to its dtype; pass a copy of it");
   }
   return {array.data(), dtype, array.shape(0), array.shape(1), array.strides(0) / size};
 }

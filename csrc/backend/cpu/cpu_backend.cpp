@@ -19,8 +19,10 @@ SumLayout::SumLayout(const Problem& problem)
 }
 
 template <class T>
-void ScaledGram<T>::assign(const double* matrix, std::int64_t ld, int k, double ridge) {
-  const auto size = static_cast<std::size_t>(k);
+void ScaledGram<T>::assign(const double* matrix, std::int64_t ld, int rank, double ridge) {
+  k = rank;
+  const auto size = static_cast<std::size_t>(rank);
+  exact.resize(size * size);
   gram.resize(size * size);
   inv_sqrt_diag.resize(size);
   std::vector<double> inverse(size);
@@ -32,7 +34,8 @@ void ScaledGram<T>::assign(const double* matrix, std::int64_t ld, int k, double 
   for (std::size_t r = 0; r < size; ++r) {
     for (std::size_t l = 0; l < size; ++l) {
       const double value = matrix[static_cast<std::int64_t>(r) * ld + static_cast<std::int64_t>(l)];
-      gram[r * size + l] = static_cast<T>(r == l ? 1.0 : value * inverse[r] * inverse[l]);
+      exact[r * size + l] = r == l ? 1.0 : value * inverse[r] * inverse[l];
+      gram[r * size + l] = static_cast<T>(exact[r * size + l]);
     }
   }
 }
@@ -120,6 +123,8 @@ void CpuBackend<T>::check_interrupt(int thread) const {
 
 template <class T>
 void CpuBackend<T>::run(std::int64_t count, const ThreadPool::Task& task) const {
+  // Once in any case: the caller may be given no task at all.
+  check_interrupt(0);
   pool_.run(count, [&](std::int64_t i, int thread) {
     check_interrupt(thread);
     task(i, thread);

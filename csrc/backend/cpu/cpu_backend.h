@@ -38,10 +38,12 @@ class SumLayout {
 /// Gram matrix of one small problem, scaled to unit diagonal for the non-negative solver.
 template <class T>
 struct ScaledGram {
+  int k = 0;
   std::vector<T> gram;
   std::vector<T> inv_sqrt_diag;
+  std::vector<double> exact;  ///< the scaled matrix in float64
   /// From row-major numbers at stride `ld`, with `ridge` added to the diagonal.
-  void assign(const double* matrix, std::int64_t ld, int k, double ridge);
+  void assign(const double* matrix, std::int64_t ld, int rank, double ridge);
 };
 
 template <class T>
@@ -88,6 +90,7 @@ class CpuBackend final : public Backend {
   };
   struct Scratch {
     AlignedBuffer<T> packed, sums, tile, nnls;
+    std::vector<unsigned char> unfinished;
   };
 
   void process_group(const Block& block, std::int64_t first, std::int64_t rows, std::byte* w_out);
@@ -106,6 +109,9 @@ class CpuBackend final : public Backend {
                                           std::int64_t column) const;
   void scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1, RowStats* by_row,
                  int thread) const;
+  /// Solves columns that share a Gram matrix, all of them to the tolerance; fills in what `args`
+  /// takes from the matrix and the options.
+  void solve_columns(NnlsArgs<T> args, const ScaledGram<T>& gram, int thread) const;
   /// H_v H_v^T of one fit, in float64.
   void gram_of(const ViewState& state, Factor which, int fit, double* out) const;
   void run(std::int64_t count, const ThreadPool::Task& task) const;

@@ -172,12 +172,8 @@ void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int6
     }
     for (int fit = 0; fit < problem_.num_fits(); ++fit) {
       const int begin = first_component(fit);
-      const ScaledGram<T>& gram = scaled_grams_[static_cast<std::size_t>(fit)];
       NnlsArgs<T> args;
-      args.k = problem_.ranks[static_cast<std::size_t>(fit)];
       args.count = rows;
-      args.gram = gram.gram.data();
-      args.inv_sqrt_diag = gram.inv_sqrt_diag.data();
       args.b = b + begin * group_stride_;
       args.ldb = group_stride_;
       args.shift = static_cast<T>(problem_.l1_w);
@@ -185,11 +181,8 @@ void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int6
       args.ld_diagonal = rows;
       args.x = w + begin * group_stride_;
       args.ldx = group_stride_;
-      args.tolerance = static_cast<T>(options_.tolerance);
-      args.max_sweeps = options_.max_sweeps;
-      args.scratch = scratch.nnls.data();
-      kernels_.nnls(args);
-      for (int r = begin; r < begin + args.k; ++r) {
+      solve_columns(args, scaled_grams_[static_cast<std::size_t>(fit)], thread);
+      for (int r = begin; r < begin + problem_.ranks[static_cast<std::size_t>(fit)]; ++r) {
         for (int i = 0; i < rows; ++i) {
           double* const at = row_values_.data() + (i0 + i) * values + layout_.row_sums(fit);
           const double value = w[r * group_stride_ + i];
@@ -313,7 +306,9 @@ std::span<double> CpuBackend<T>::end_pass() {
   for (int index = 1; index < problem_.num_c(); ++index) {
     std::copy_n(sums_.data() + layout_.c(0), k_ * k_, sums_.data() + layout_.c(index));
   }
-  return {sums_.data(), sums_.size()};
+  // Encoding leaves the S_v, which come last, at zero.
+  const std::int64_t used = mode_ == PassMode::kEncode ? layout_.s(0) : layout_.size();
+  return {sums_.data(), static_cast<std::size_t>(used)};
 }
 
 template <class T>

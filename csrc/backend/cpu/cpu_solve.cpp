@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/nnls/active_set.h"
 
 namespace cofactor::cpu {
 
@@ -49,6 +50,41 @@ void CpuBackend<T>::gram_of(const ViewState& state, Factor which, int fit, doubl
 }
 
 template <class T>
+void CpuBackend<T>::solve_columns(NnlsArgs<T> args, const ScaledGram<T>& gram, int thread) const {
+  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+  scratch.unfinished.resize(static_cast<std::size_t>(args.count));
+  args.k = gram.k;
+  args.gram = gram.gram.data();
+  args.inv_sqrt_diag = gram.inv_sqrt_diag.data();
+  args.tolerance = static_cast<T>(options_.tolerance);
+  args.max_sweeps = options_.max_sweeps;
+  args.unfinished = scratch.unfinished.data();
+  args.scratch = scratch.nnls.data();
+  if (kernels_.nnls(args) == 0) return;
+
+  const auto size = static_cast<std::size_t>(gram.k);
+  std::vector<double> matrix, b(size), x(size);
+  for (std::int64_t i = 0; i < args.count; ++i) {
+    if (scratch.unfinished[static_cast<std::size_t>(i)] == 0) continue;
+    matrix = gram.exact;
+    for (std::size_t r = 0; r < size; ++r) {
+      const auto row = static_cast<std::int64_t>(r);
+      const double scale = gram.inv_sqrt_diag[r];
+      b[r] = (static_cast<double>(args.b[row * args.ldb + i]) - args.shift) * scale;
+      x[r] = scale > 0 ? args.x[row * args.ldx + i] / scale : 0.0;
+      if (args.diagonal != nullptr) {
+        matrix[r * (size + 1)] += args.diagonal[row * args.ld_diagonal + i] * scale * scale;
+      }
+    }
+    ActiveSetSolver(matrix.data(), gram.k).solve(b.data(), x.data());
+    for (std::size_t r = 0; r < size; ++r) {
+      args.x[static_cast<std::int64_t>(r) * args.ldx + i] =
+          static_cast<T>(x[r] * gram.inv_sqrt_diag[r]);
+    }
+  }
+}
+
+template <class T>
 void CpuBackend<T>::solve_h() {
   const int fits = problem_.num_fits();
   std::vector<ScaledGram<T>> grams(static_cast<std::size_t>(fits));
@@ -74,22 +110,15 @@ void CpuBackend<T>::solve_h() {
       }
       for (int fit = 0; fit < fits; ++fit) {
         const std::int64_t begin = first_component(fit);
-        const ScaledGram<T>& gram = grams[static_cast<std::size_t>(fit)];
         NnlsArgs<T> args;
-        args.k = problem_.ranks[static_cast<std::size_t>(fit)];
         args.count = n;
-        args.gram = gram.gram.data();
-        args.inv_sqrt_diag = gram.inv_sqrt_diag.data();
         args.b = b + begin * kSolveColumns;
         args.ldb = kSolveColumns;
         args.shift = static_cast<T>(spec.l1_h);
         args.x = state.solved.data() + begin * state.stride + j0;
         args.ldx = state.stride;
         args.warm = true;
-        args.tolerance = static_cast<T>(options_.tolerance);
-        args.max_sweeps = options_.max_sweeps;
-        args.scratch = scratch.nnls.data();
-        kernels_.nnls(args);
+        solve_columns(args, grams[static_cast<std::size_t>(fit)], thread);
       }
     });
   }

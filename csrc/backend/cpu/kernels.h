@@ -58,8 +58,12 @@ struct NnlsArgs {
   T* x = nullptr;  ///< out; with `warm` also the start
   std::int64_t ldx = 0;
   bool warm = false;
-  T tolerance = 0;  ///< largest |min(x, gradient)| over largest |b|, both in the scaled problem
+  /// A column is done when no step of a sweep was larger than this times its largest |b|, in the
+  /// problem scaled to a unit diagonal, where a step is a coordinate's |min(x, gradient)|.
+  T tolerance = 0;
   int max_sweeps = 0;
+  /// Set to 1 for columns that were not done after max_sweeps, else to 0; may be null.
+  unsigned char* unfinished = nullptr;
   T* scratch = nullptr;  ///< nnls_scratch_size(k) numbers, aligned
 };
 
@@ -91,7 +95,8 @@ struct Kernels {
   void (*residual)(const T* x, std::int64_t ldx, int rows, T scale, const T* w, std::int64_t ldw,
                    const T* h, std::int64_t ldh, int k, std::int64_t n, double* out);
 
-  void (*nnls)(const NnlsArgs<T>& args);
+  /// Returns the number of unfinished columns.
+  std::int64_t (*nnls)(const NnlsArgs<T>& args);
 
   /// Statistics of n packed numbers, in units of the packed numbers.
   RowStats (*stats)(const T* x, std::int64_t n);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <string>
@@ -17,8 +18,9 @@ class CountingReducer final : public Reducer {
  public:
   void all_reduce(std::span<double> sums) override {
     ++calls;
-    EXPECT_TRUE(size == 0 || size == sums.size());
-    size = sums.size();
+    // A pass that sums no S_v has less to add up.
+    EXPECT_TRUE(size == 0 || sums.size() <= size);
+    size = std::max(size, sums.size());
   }
   int calls = 0;
   std::size_t size = 0;

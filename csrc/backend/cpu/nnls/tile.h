@@ -16,7 +16,7 @@ namespace cofactor::cpu {
 namespace {
 
 template <class V, int kVectors>
-void nnls_tile(const NnlsArgs<typename V::T>& args, std::int64_t first) {
+std::int64_t nnls_tile(const NnlsArgs<typename V::T>& args, std::int64_t first) {
   using T = typename V::T;
   using Reg = typename V::Reg;
   constexpr std::int64_t kWidth = std::int64_t{kVectors} * V::kLanes;
@@ -115,15 +115,25 @@ void nnls_tile(const NnlsArgs<typename V::T>& args, std::int64_t first) {
       args.x[r * args.ldx + first + i] = x[r * kWidth + i] * s;
     }
   }
+  for (int c = 0; c < kVectors; ++c) V::store(x + c * V::kLanes, active[c]);
+  std::int64_t unfinished = 0;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const bool open = x[i] != 0;
+    if (args.unfinished != nullptr) args.unfinished[first + i] = open ? 1 : 0;
+    unfinished += open ? 1 : 0;
+  }
+  return unfinished;
 }
 
 template <class V>
-void nnls(const NnlsArgs<typename V::T>& args) {
+std::int64_t nnls(const NnlsArgs<typename V::T>& args) {
   // Two vectors side by side hide the latency of the coordinate's chain.
   constexpr int kVectors = 2;
+  std::int64_t unfinished = 0;
   for (std::int64_t i = 0; i < args.count; i += std::int64_t{kVectors} * V::kLanes) {
-    nnls_tile<V, kVectors>(args, i);
+    unfinished += nnls_tile<V, kVectors>(args, i);
   }
+  return unfinished;
 }
 
 }  // namespace

@@ -17,12 +17,12 @@ inline Matrix factor_of(const Backend& backend, const Problem& problem, Factor w
 /// One problem on a backend of compute type T, with room for W.
 template <class T>
 struct Session {
-  explicit Session(const Coupled& coupled)
+  explicit Session(const Coupled& coupled, int max_sweeps = 1000000)
       : data(coupled), k(coupled.problem.total_rank()), w(coupled.problem.rows, k) {
     BackendOptions options;
     options.float64 = sizeof(T) == 8;
-    // Enough for any condition number of these tests.
-    options.max_sweeps = 1000000;
+    // By default enough for any condition number of these tests.
+    options.max_sweeps = max_sweeps;
     options.threads = 2;
     backend = make_cpu_backend(data.problem, options);
     for (int v = 0; v < data.problem.num_views(); ++v) {
