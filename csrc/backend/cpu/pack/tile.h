@@ -103,5 +103,29 @@ RowStats stats(const typename V::T* x, std::int64_t n) {
   return result;
 }
 
+/// The table's part for float32: conversions by whole vectors.
+template <class V>
+void fill_table(Kernels<float>& table) {
+  table.lanes = V::kLanes;
+  table.pack[static_cast<int>(DType::kUInt8)] = pack<V, std::uint8_t>;
+  table.pack[static_cast<int>(DType::kFloat16)] = pack<V, Float16>;
+  table.pack[static_cast<int>(DType::kBFloat16)] = pack<V, BFloat16>;
+  table.pack[static_cast<int>(DType::kFloat32)] = pack<V, float>;
+  table.pack[static_cast<int>(DType::kFloat64)] = pack_plain<float, double>;
+  table.stats = stats<V>;
+}
+
+/// The same for float64, one number at a time.
+template <class V>
+void fill_table(Kernels<double>& table) {
+  table.lanes = V::kLanes;
+  table.pack[static_cast<int>(DType::kUInt8)] = pack_plain<double, std::uint8_t>;
+  table.pack[static_cast<int>(DType::kFloat16)] = pack_plain<double, Float16>;
+  table.pack[static_cast<int>(DType::kBFloat16)] = pack_plain<double, BFloat16>;
+  table.pack[static_cast<int>(DType::kFloat32)] = pack_plain<double, float>;
+  table.pack[static_cast<int>(DType::kFloat64)] = pack_plain<double, double>;
+  table.stats = stats<V>;
+}
+
 }  // namespace
 }  // namespace cofactor::cpu
