@@ -96,8 +96,7 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
   group_stride_ = group_rows_ + kColumnAlign;
   b_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
   w_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
-  w_rows_stride_ = w_view_.stride;
-  w_rows_ = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_rows_stride_));
+  w_rows_ = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_view_.stride));
   row_values_ = AlignedBuffer<double>(
       static_cast<std::size_t>(group_rows_ * problem_.num_fits() * (2 + problem_.num_views())));
 

@@ -147,7 +147,6 @@ class CpuBackend final : public Backend {
   std::int64_t group_stride_;
   AlignedBuffer<T> b_, w_;   ///< K x group rows
   AlignedBuffer<T> w_rows_;  ///< group rows x K, rows zero-filled to a multiple of kColumnAlign
-  std::int64_t w_rows_stride_;
   AlignedBuffer<double> row_values_;  ///< by group row: fits x (2 row sums, one residual a view)
 
   mutable ThreadPool pool_;

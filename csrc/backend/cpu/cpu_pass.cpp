@@ -74,7 +74,7 @@ void CpuBackend<T>::process_group(const Block& block, std::int64_t first, std::i
     if (w_out == nullptr) return;
     T* const out = reinterpret_cast<T*>(w_out);
     for (std::int64_t i = i0; i < i1; ++i) {
-      std::copy_n(w_rows_.data() + i * w_rows_stride_, k_, out + i * k_);
+      std::copy_n(w_rows_.data() + i * w_view_.stride, k_, out + i * k_);
     }
   });
 
@@ -193,7 +193,7 @@ void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int6
     }
   }
   for (int i = 0; i < rows; ++i) {
-    T* const row = w_rows_.data() + (i0 + i) * w_rows_stride_;
+    T* const row = w_rows_.data() + (i0 + i) * w_view_.stride;
     for (int r = 0; r < k_; ++r) row[r] = w[r * group_stride_ + i];
   }
 }
@@ -245,7 +245,7 @@ void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
   double* const sums = sums_.data() + (is_w ? layout_.c(0) : layout_.s(v));
   constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
   const MatrixView data =
-      is_w ? MatrixView{w_rows_.data(), kComputeType, group_rows_, k_, w_rows_stride_}
+      is_w ? MatrixView{w_rows_.data(), kComputeType, group_rows_, k_, w_view_.stride}
            : block.views[static_cast<std::size_t>(v)].slice(first, block.rows - first);
 
   Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
