@@ -1,5 +1,6 @@
 #include "als/loop.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -8,6 +9,7 @@
 
 #include "als/acceleration.h"
 #include "als/loss.h"
+#include "als/reseed.h"
 #include "core/error.h"
 
 namespace cofactor {
@@ -37,12 +39,20 @@ double trace_c(const Backend& backend, const Problem& problem, int first, int ra
   return trace;
 }
 
+/// Below this relative decrease a pass, rounding the operands is no longer worth while: it moves
+/// the objective by some 1e-6 of its value, and extrapolation amplifies that.
+constexpr double kLeastRoundedGain = 1e-4;
+
 struct FitState {
-  explicit FitState(bool extrapolate) : momentum(extrapolate) {}
+  FitState(bool extrapolate, int rank) : momentum(extrapolate), reseeds_left(rank) {}
   Momentum momentum;
   double objective = std::numeric_limits<double>::infinity();
   bool extrapolated = false;
   bool done = false;
+  bool slow = false;  ///< the last accepted pass gained less than kLeastRoundedGain
+  /// Components that may still be re-seeded: as many as the fit has, so that data of lower rank,
+  /// where they die again, does not keep it from ending.
+  int reseeds_left;
 };
 
 /// Losses of all fits after both half-steps of the pass just finished.
@@ -99,6 +109,7 @@ void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& op
   }
   const double decrease = state.objective - loss.objective;
   const bool converged = !trace.losses.empty() && decrease <= options.tolerance * state.objective;
+  state.slow = !trace.losses.empty() && decrease <= kLeastRoundedGain * state.objective;
   state.objective = loss.objective;
   trace.losses.push_back(loss.relative);
   trace.view_losses = loss.by_view;
@@ -113,6 +124,38 @@ void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& op
   }
 }
 
+/// Brings dead components of a fit back after an accepted step: from its last solution, without
+/// momentum, and even if it has just converged.
+void revive(Backend& backend, const Problem& problem, BlockSource& source, int fit,
+            std::vector<int> dead, FitState& state, FitTrace& trace, int& passes) {
+  dead.resize(std::min(dead.size(), static_cast<std::size_t>(state.reseeds_left)));
+  if (dead.empty()) return;
+  backend.restore(fit);
+  state.momentum.restart();
+  state.extrapolated = false;
+  const Reseeding found = reseed(backend, problem, source, fit, dead);
+  passes += found.passes;
+  trace.reseeded += found.reseeded;
+  // Where every row is fitted there is nothing to give, now or later.
+  state.reseeds_left = found.reseeded > 0 ? state.reseeds_left - found.reseeded : 0;
+  if (found.reseeded == 0) return;
+  state.done = false;
+  trace.stop_reason.clear();
+}
+
+/// Whether a fit that may choose goes on in the compute type: all of it has gained what bfloat16
+/// gives, or only one pass is left.
+bool ends_rounding(std::vector<FitState>& states, FitResult& result, bool one_left) {
+  const bool all_slow = std::all_of(states.begin(), states.end(),
+                                    [](const FitState& state) { return state.done || state.slow; });
+  if (!all_slow && !one_left) return false;
+  for (std::size_t f = 0; f < states.size(); ++f) {
+    states[f].done = false;
+    result.fits[f].stop_reason.clear();
+  }
+  return true;
+}
+
 }  // namespace
 
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
@@ -120,28 +163,50 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
   FitResult result;
   result.fits.resize(problem.ranks.size());
-  std::vector<FitState> states(problem.ranks.size(), FitState(options.extrapolate));
+  std::vector<FitState> states;
+  for (const int rank : problem.ranks) states.emplace_back(options.extrapolate, rank);
+  bool may_switch = options.compute == Compute::kAuto && options.max_iterations > 1;
+  const bool rounds = options.compute == Compute::kBFloat16 || may_switch;
+  backend.set_precision(rounds ? Precision::kBFloat16 : Precision::kFull);
   for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
     const auto start = std::chrono::steady_clock::now();
     read_all(backend, source, reducer, PassMode::kFit, nullptr, problem.total_rank());
     ++result.passes;
     backend.solve_h();
+    std::vector<std::vector<int>> dead;  // asked for now, as more passes would overwrite C
+    for (int f = 0; f < problem.num_fits(); ++f) {
+      dead.push_back(dead_components(backend, problem, f));
+    }
     const auto losses =
         losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
-    bool all_done = true;
     for (std::size_t f = 0; f < states.size(); ++f) {
       check_finite(losses[f], backend.compute_size());
       const bool was_done = states[f].done;
       const std::size_t accepted = result.fits[f].losses.size();
       take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);
-      all_done = all_done && states[f].done;
+      // A row that no later pass would fit is no result.
+      if (result.fits[f].losses.size() == accepted || iteration == options.max_iterations) {
+        dead[f].clear();
+      }
       if (was_done || !options.progress) continue;
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       options.progress({static_cast<int>(f), iteration, losses[f].relative,
                         result.fits[f].losses.size() > accepted, elapsed.count()});
     }
+    bool all_done = true;
+    for (std::size_t f = 0; f < states.size(); ++f) {
+      revive(backend, problem, source, static_cast<int>(f), dead[f], states[f], result.fits[f],
+             result.passes);
+      all_done = all_done && states[f].done;
+    }
+    if (may_switch && ends_rounding(states, result, iteration + 1 >= options.max_iterations)) {
+      backend.set_precision(Precision::kFull);
+      may_switch = false;
+      continue;
+    }
     if (all_done) break;
   }
+  backend.set_precision(Precision::kFull);
   for (std::size_t f = 0; f < states.size(); ++f) {
     backend.restore(static_cast<int>(f));
     if (result.fits[f].stop_reason.empty()) result.fits[f].stop_reason = "max_iter";
@@ -184,9 +249,9 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
   return result;
 }
 
-void als_power(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-               void* y) {
-  read_all(backend, source, reducer, PassMode::kLinear, y, problem.total_rank());
+void als_sums(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+              PassMode mode, void* w) {
+  read_all(backend, source, reducer, mode, w, problem.total_rank());
 }
 
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source) {

@@ -22,11 +22,19 @@ struct IterationInfo {
   double seconds = 0.0;  ///< of this pass
 };
 
+/// What the products of a fit are computed in.
+enum class Compute {
+  kFull,      ///< the compute type
+  kBFloat16,  ///< bfloat16 operands
+  kAuto,      ///< bfloat16 operands while that lowers the objective well, then the compute type
+};
+
 struct AlsOptions {
   int max_iterations = 200;
   /// A fit stops when its objective falls by at most this fraction in one pass.
   double tolerance = 1e-4;
   bool extrapolate = true;
+  Compute compute = Compute::kFull;
   /// Always compute the residual explicitly, one more read of the data a pass.
   bool verify = false;
   std::vector<double> sum_of_squares;  ///< ||X_v||^2 of every view
@@ -39,6 +47,7 @@ struct FitTrace {
   std::vector<double> rejected_losses;  ///< of extrapolations that were taken back
   std::vector<double> view_losses;      ///< by view, after the last accepted pass
   int iterations = 0;
+  int reseeded = 0;         ///< components that died and were given a row of the data
   std::string stop_reason;  ///< "converged" or "max_iter"
 };
 
@@ -63,10 +72,11 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
                         void* w);
 
-/// One step of a power iteration with the input factors Q: Y = sum_v w_v X_v Q_v^T, sums C = Y^T Y
-/// and S_v = Y^T X_v. `y` may be null.
-void als_power(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-               void* y);
+/// The sums of one read with the input factors: C = W^T W and S_v = W^T X_v. With kFit, W is the
+/// non-negative minimiser, and this is half an iteration; with kLinear it is sum_v w_v X_v H_v^T,
+/// and this is a step of a power iteration. `w` receives it and may be null.
+void als_sums(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+              PassMode mode, void* w);
 
 /// Statistics of every view, one read of the data.
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source);

@@ -29,6 +29,12 @@ enum class PassMode {
   kLinear,    ///< W = sum_v w_v X_v H_v^T, unconstrained; sums C and S_v (power iteration)
 };
 
+/// How the two products multiply.
+enum class Precision {
+  kFull,      ///< in the compute type
+  kBFloat16,  ///< operands rounded to bfloat16, sums in float32; not for float64 problems
+};
+
 /// Sums over rows for one fit.
 struct RowSums {
   double cross = 0.0;  ///< <B, W>, B = sum_v w_v X_v H_v^T
@@ -55,8 +61,8 @@ struct BackendOptions {
   int threads = 0;         ///< 0: default_threads()
   bool float64 = false;    ///< compute type of products and factors
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
-  /// Sweeps of coordinate descent, after which an active-set method finishes a solve.
-  int max_sweeps = 500;
+  /// Rounds of block pivoting, after which an active-set method finishes a solve.
+  int max_exchanges = 30;
   /// Called now and then from the calling thread during a pass; may throw to stop it.
   std::function<void()> check_interrupt;
 };
@@ -71,6 +77,13 @@ class Backend {
   virtual void set_input(int view, const double* h) = 0;
   /// Copies a factor out, K x d_v, row-major.
   virtual void get_factor(Factor factor, int view, double* h) const = 0;
+
+  /// Copies the values of one row into a component of the input, solved and previous factors.
+  virtual void set_component(int component, const Block& row) = 0;
+
+  /// Of the passes to come. With kBFloat16 a pass rounds the input H, and W once it is solved, so
+  /// that the sums are exactly those of the factors that the products multiply.
+  virtual void set_precision(Precision precision) = 0;
 
   /// Prepares a pass with the input H: Gram matrices, and sums set to zero.
   virtual void begin_pass(PassMode mode) = 0;

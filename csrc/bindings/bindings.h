@@ -8,5 +8,6 @@ void register_errors(pybind11::module_& module);
 void register_source(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
+void register_bench(pybind11::module_& module);
 
 }  // namespace cofactor::bindings

@@ -34,12 +34,19 @@ py::array_t<double> matrix_of(std::span<const double> values, std::int64_t rows,
   return array;
 }
 
+Compute parse_compute(const std::string& name) {
+  if (name == "full") return Compute::kFull;
+  if (name == "bfloat16") return Compute::kBFloat16;
+  if (name == "auto") return Compute::kAuto;
+  throw Error(ErrorKind::kValue, "unknown compute '" + name + "'; expected full, bfloat16 or auto");
+}
+
 /// A problem, its data and its factors on one device. Argument checks hold the GIL, work does not.
 class Engine {
  public:
   Engine(PySource& source, std::vector<int> ranks, const std::vector<double>& weights, double l1_w,
          double l2_w, const std::vector<double>& l1_h, const std::vector<double>& l2_h,
-         const std::string& device, bool float64, int threads)
+         const std::string& device, bool float64, int threads, double tolerance)
       : source_(source) {
     const std::size_t views = source.columns().size();
     if (weights.size() != views || l1_h.size() != views || l2_h.size() != views) {
@@ -58,6 +65,7 @@ class Engine {
     problem_.l2_w = l2_w;
     BackendOptions options;
     options.threads = threads;
+    options.tolerance = tolerance;
     options.float64 = float64;
     options.check_interrupt = raise_pending_signals;
     backend_ = device == "cuda" ? make_cuda_backend(problem_, options)
@@ -87,13 +95,14 @@ class Engine {
   }
 
   FitResult fit(const std::vector<double>& sum_of_squares, int max_iterations, double tolerance,
-                bool extrapolate, bool verify,
+                bool extrapolate, const std::string& compute, bool verify,
                 const std::optional<std::function<void(const IterationInfo&)>>& progress) {
     check_squares(sum_of_squares);
     AlsOptions options;
     options.max_iterations = max_iterations;
     options.tolerance = tolerance;
     options.extrapolate = extrapolate;
+    options.compute = parse_compute(compute);
     options.verify = verify;
     options.sum_of_squares = sum_of_squares;
     if (progress) options.progress = *progress;
@@ -111,12 +120,21 @@ class Engine {
 
   using Sums = py::typing::Tuple<py::array_t<double>, py::typing::List<py::array_t<double>>>;
 
-  /// C and the S_v of one linear pass.
-  Sums power(const std::optional<py::array>& y) {
-    void* const out = output(y);
+  Sums power(const std::optional<py::array>& y) { return sums(PassMode::kLinear, y); }
+  Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, w); }
+
+  std::vector<ViewStats> scan() {
+    const py::gil_scoped_release unlocked;
+    return als_scan(*backend_, problem_, source_.source());
+  }
+
+ private:
+  /// C and the S_v of one pass.
+  Sums sums(PassMode mode, const std::optional<py::array>& w) {
+    void* const out = output(w);
     {
       const py::gil_scoped_release unlocked;
-      als_power(*backend_, problem_, source_.source(), reducer_, out);
+      als_sums(*backend_, problem_, source_.source(), reducer_, mode, out);
     }
     const int k = problem_.total_rank();
     py::typing::List<py::array_t<double>> s;
@@ -126,12 +144,6 @@ class Engine {
     return py::make_tuple(matrix_of(backend_->c(0), k, k), s);
   }
 
-  std::vector<ViewStats> scan() {
-    const py::gil_scoped_release unlocked;
-    return als_scan(*backend_, problem_, source_.source());
-  }
-
- private:
   void check_view(int view) const {
     if (view < 0 || view >= problem_.num_views()) {
       throw Error(ErrorKind::kValue, "there is no view number " + std::to_string(view));
@@ -181,6 +193,7 @@ void register_engine(py::module_& module) {
       .def_readonly("rejected_losses", &FitTrace::rejected_losses)
       .def_readonly("view_losses", &FitTrace::view_losses)
       .def_readonly("iterations", &FitTrace::iterations)
+      .def_readonly("reseeded", &FitTrace::reseeded)
       .def_readonly("stop_reason", &FitTrace::stop_reason);
 
   py::class_<FitResult>(module, "FitResult")
@@ -199,19 +212,23 @@ void register_engine(py::module_& module) {
   py::class_<Engine>(module, "Engine", "A problem, its data and its factors on one device.")
       .def(py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
                     const std::vector<double>&, const std::vector<double>&, const std::string&,
-                    bool, int>(),
+                    bool, int, double>(),
            py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
            py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
-           py::arg("threads"), py::keep_alive<1, 2>())
+           py::arg("threads"), py::arg("tolerance") = 0.0, py::keep_alive<1, 2>())
       .def_property_readonly("n_rows", &Engine::rows)
       .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
       .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))
       .def("h", &Engine::h, py::arg("view"))
       .def("fit", &Engine::fit, py::arg("sum_of_squares"), py::kw_only(), py::arg("max_iterations"),
-           py::arg("tolerance"), py::arg("extrapolate"), py::arg("verify"), py::arg("progress"))
+           py::arg("tolerance"), py::arg("extrapolate"), py::arg("compute") = "full",
+           py::arg("verify"), py::arg("progress"))
       .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
            py::arg("w"))
-      .def("power", &Engine::power, py::arg("y"))
+      .def("power", &Engine::power, py::arg("y"),
+           "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y.")
+      .def("half_step", &Engine::half_step, py::arg("w"),
+           "C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.")
       .def("scan", &Engine::scan);
 }
 

@@ -8,6 +8,10 @@
 #include <new>
 #include <type_traits>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace cofactor {
 
 /// A zero-filled array on a cache-line boundary.
@@ -24,9 +28,11 @@ class AlignedBuffer {
     if (size > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(T)) {
       throw std::bad_alloc();
     }
-    const std::size_t bytes = (size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    void* memory = std::aligned_alloc(kAlignment, bytes);
+    const std::size_t alignment = size * sizeof(T) < kHugePage ? kAlignment : kHugePage;
+    const std::size_t bytes = (size * sizeof(T) + alignment - 1) / alignment * alignment;
+    void* memory = std::aligned_alloc(alignment, bytes);
     if (memory == nullptr) throw std::bad_alloc();
+    if (alignment == kHugePage) advise_huge_pages(memory, bytes);
     data_.reset(static_cast<T*>(memory));
     std::fill_n(data_.get(), size, T{});
   }
@@ -41,6 +47,15 @@ class AlignedBuffer {
   struct Free {
     void operator()(T* memory) const noexcept { std::free(memory); }
   };
+  /// Factors and sums are walked along and across: large pages save translations. Only advice,
+  /// so a refusal changes nothing.
+  static constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  static void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    static_cast<void>(madvise(memory, bytes, MADV_HUGEPAGE));
+#endif
+  }
+
   std::unique_ptr<T, Free> data_;
   std::size_t size_ = 0;
 };

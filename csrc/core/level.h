@@ -3,6 +3,6 @@
 namespace cofactor {
 
 /// Instruction sets that the CPU kernels are written for, from the plainest to the widest.
-enum class Level { kScalar, kAvx2, kAvx512 };
+enum class Level { kScalar, kAvx2, kAvx512, kAvx512BF16 };
 
 }  // namespace cofactor

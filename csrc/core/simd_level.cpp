@@ -15,6 +15,8 @@ std::string_view name_of(Level level) {
       return "avx2";
     case Level::kAvx512:
       return "avx512";
+    case Level::kAvx512BF16:
+      return "avx512bf16";
   }
   return "";
 }
@@ -28,7 +30,10 @@ std::vector<Level> supported_levels() {
   if (avx2) levels.push_back(Level::kAvx2);
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (avx2 && avx512) levels.push_back(Level::kAvx512);
+  if (avx2 && avx512) {
+    levels.push_back(Level::kAvx512);
+    if (__builtin_cpu_supports("avx512bf16")) levels.push_back(Level::kAvx512BF16);
+  }
 #endif
   return levels;
 }

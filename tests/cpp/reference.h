@@ -143,38 +143,68 @@ struct Optimality {
   Wide allowed = 0;
 };
 
-/// The solver stops after a sweep whose steps are all within tolerance * max|b|, in the problem
-/// scaled to a unit diagonal. When coordinate r was visited its violation became 0; since then the
-/// later ones have moved by at most that much each, which moved the gradient by at most as much
-/// times their entries of row r. On top comes rounding, `rounding` times the magnitudes of the
-/// terms of a gradient. `b` comes before the shift; `diagonal` may be empty.
+/// The solver stops at a violation of tolerance * max|b|, in the problem scaled to a unit diagonal.
+/// On top comes rounding, `rounding` times the magnitudes of the terms of a gradient. `b` comes
+/// before the shift; `diagonal` may be empty.
 inline Optimality optimality(const Matrix& g, const std::vector<double>& diagonal,
                              const std::vector<double>& b, double shift,
                              const std::vector<double>& x, double tolerance, Wide rounding) {
   Optimality result;
-  Wide largest_b = 0, reach = 0, magnitudes = 0;
+  Wide largest_b = 0, magnitudes = 0;
   for (std::int64_t r = 0; r < g.rows; ++r) {
     if (g(r, r) <= 0) continue;
     const auto at = static_cast<std::size_t>(r);
     const Wide root = std::sqrt(Wide{g(r, r)});
     const Wide own = diagonal.empty() ? 0 : Wide{diagonal[at]} * x[at];
     Wide gradient = own - b[at] + shift, magnitude = own + std::abs(b[at]) + std::abs(shift);
-    Wide later = 0;
     for (std::int64_t l = 0; l < g.rows; ++l) {
       const Wide term = Wide{g(r, l)} * x[static_cast<std::size_t>(l)];
       gradient += term;
       magnitude += std::abs(term);
-      if (l > r && g(l, l) > 0) later += std::abs(g(r, l)) / root / std::sqrt(Wide{g(l, l)});
     }
     largest_b = std::max(largest_b, std::abs(b[at] - Wide{shift}) / root);
     const Wide violation = std::abs(std::min(root * x[at], gradient / root));
     // Written so that NaN stays.
     if (!(violation <= result.violation)) result.violation = violation;
-    reach = std::max(reach, later);
     magnitudes = std::max(magnitudes, magnitude / root);
   }
-  result.allowed = reach * Wide{tolerance} * largest_b + rounding * magnitudes;
+  result.allowed = Wide{tolerance} * largest_b + rounding * magnitudes;
   return result;
+}
+
+/// Writes one number, rounded to the dtype, and returns what was written.
+inline double write_number(std::byte* to, DType dtype, double number) {
+  const auto write = [&](auto stored) { std::memcpy(to, &stored, sizeof(stored)); };
+  const float single = static_cast<float>(number);
+  const auto bits = std::bit_cast<std::uint32_t>(single);
+  const auto high = static_cast<std::uint16_t>(bits >> 16);
+  switch (dtype) {
+    case DType::kUInt8: {
+      const auto q = static_cast<std::uint8_t>(std::isnan(number) ? 255 : std::lround(number));
+      write(q);
+      return q;
+    }
+    case DType::kFloat16: {
+      // Truncated, and zero below the normal numbers: enough for test data.
+      if (!(std::abs(single) >= 0x1p-14F)) {
+        write(static_cast<std::uint16_t>(std::isnan(single) ? 0x7e00U : 0U));
+        return std::isnan(single) ? number : 0;
+      }
+      const std::uint32_t magnitude = ((bits & 0x7fffffffU) >> 13) - (112U << 10);
+      write(static_cast<std::uint16_t>((high & 0x8000U) | magnitude));
+      return std::bit_cast<float>(bits >> 13 << 13);
+    }
+    case DType::kBFloat16:
+      write(high);
+      return std::bit_cast<float>(bits >> 16 << 16);
+    case DType::kFloat32:
+      write(single);
+      return single;
+    case DType::kFloat64:
+      write(number);
+      return number;
+  }
+  return 0;
 }
 
 /// Rows of one view as a user stores them, and the numbers that they stand for.
@@ -182,7 +212,8 @@ struct StoredView {
   StoredView(const Matrix& numbers, DType type, double scale_)
       : dtype(type), scale(scale_), values(numbers), bytes(numbers.values.size() * size_of(type)) {
     for (std::size_t i = 0; i < values.values.size(); ++i) {
-      values.values[i] = scale * put(i, values.values[i] / scale);
+      values.values[i] =
+          scale * write_number(bytes.data() + i * size_of(dtype), dtype, values.values[i] / scale);
     }
   }
   [[nodiscard]] MatrixView view() const {
@@ -194,37 +225,6 @@ struct StoredView {
   Matrix values;
 
  private:
-  /// Writes one number, rounded to the dtype, and returns what was written.
-  double put(std::size_t i, double number) {
-    const auto write = [&](auto stored) {
-      std::memcpy(bytes.data() + i * sizeof(stored), &stored, sizeof(stored));
-    };
-    const float single = static_cast<float>(number);
-    const auto bits = std::bit_cast<std::uint32_t>(single);
-    switch (dtype) {
-      case DType::kUInt8: {
-        const auto q = static_cast<std::uint8_t>(std::lround(number));
-        write(q);
-        return q;
-      }
-      case DType::kFloat16: {
-        // Truncated, and zero below the normal numbers: enough for test data.
-        const bool normal = single >= 0x1p-14F;
-        write(static_cast<std::uint16_t>(normal ? (bits >> 13) - (112U << 10) : 0U));
-        return normal ? std::bit_cast<float>(bits >> 13 << 13) : 0.0F;
-      }
-      case DType::kBFloat16:
-        write(static_cast<std::uint16_t>(bits >> 16));
-        return std::bit_cast<float>(bits >> 16 << 16);
-      case DType::kFloat32:
-        write(single);
-        return single;
-      case DType::kFloat64:
-        write(number);
-        return number;
-    }
-    return 0;
-  }
   std::vector<std::byte> bytes;
 };
 

@@ -103,18 +103,19 @@ inline std::string name_of_type(const ::testing::TestParamInfo<bool>& info) {
   return info.param ? "float64" : "float32";
 }
 
-/// Rows of the compute type as kernels read them: in place, or through the conversion `pack`.
+/// Numbers of T in a vector of a level.
 template <class T>
-cpu::StoredRows<T> stored(const T* x, std::int64_t ldx,
-                          typename cpu::Kernels<T>::Pack pack = nullptr) {
-  return {reinterpret_cast<const char*>(x), ldx * static_cast<std::int64_t>(sizeof(T)), sizeof(T),
-          pack};
+int lanes_of(Level level) {
+  if (level == Level::kScalar) return 1;
+  return (level == Level::kAvx2 ? 32 : 64) / static_cast<int>(sizeof(T));
 }
 
-/// The conversion of a level that only copies and fills up with zeros.
-template <class T>
-typename cpu::Kernels<T>::Pack copying(const cpu::Kernels<T>& table) {
-  return table.pack[static_cast<int>(sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64)];
+/// To the nearest of the numbers with 8 significant bits, ties to even. Not for numbers below
+/// bfloat16's normal ones.
+inline float rounded_to_bf16(float x) {
+  int exponent = 0;
+  const float fraction = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
 }
 
 /// Base of the tests of one kernel; `each(body)` calls body(T{}) with the target's compute type.
@@ -131,6 +132,10 @@ class KernelTest : public RandomTest, public ::testing::WithParamInterface<Targe
   template <class T>
   static const cpu::Kernels<T>& table() {
     return cpu::kernels<T>(GetParam().level);
+  }
+  template <class T>
+  static int lanes() {
+    return lanes_of<T>(GetParam().level);
   }
 };
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "core/error.h"
+
 namespace cofactor::cpu {
 
 SumLayout::SumLayout(const Problem& problem)
@@ -15,28 +17,6 @@ SumLayout::SumLayout(const Problem& problem)
   for (const ViewSpec& view : problem.views) {
     s_.push_back(size_);
     size_ += problem.total_rank() * view.columns;
-  }
-}
-
-template <class T>
-void ScaledGram<T>::assign(const double* matrix, std::int64_t ld, int rank, double ridge) {
-  k = rank;
-  const auto size = static_cast<std::size_t>(rank);
-  exact.resize(size * size);
-  gram.resize(size * size);
-  inv_sqrt_diag.resize(size);
-  std::vector<double> inverse(size);
-  for (std::size_t r = 0; r < size; ++r) {
-    const double diagonal = matrix[static_cast<std::int64_t>(r) * (ld + 1)] + ridge;
-    inverse[r] = diagonal > 0 ? 1.0 / std::sqrt(diagonal) : 0.0;
-    inv_sqrt_diag[r] = static_cast<T>(inverse[r]);
-  }
-  for (std::size_t r = 0; r < size; ++r) {
-    for (std::size_t l = 0; l < size; ++l) {
-      const double value = matrix[static_cast<std::int64_t>(r) * ld + static_cast<std::int64_t>(l)];
-      exact[r * size + l] = r == l ? 1.0 : value * inverse[r] * inverse[l];
-      gram[r * size + l] = static_cast<T>(exact[r * size + l]);
-    }
   }
 }
 
@@ -84,30 +64,53 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
     state.input = AlignedBuffer<T>(size);
     state.solved = AlignedBuffer<T>(size);
     state.previous = AlignedBuffer<T>(size);
-    state.scaled =
-        AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.project_chunks * kProjectColumns));
+    state.packed = AlignedBuffer<std::byte>(
+        static_cast<std::size_t>(k_ * state.project_chunks * kProjectColumns) * sizeof(T));
+    state.panel =
+        AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.sum_chunks * kAccumulateColumns));
   }
   prepare(w_view_, k_);
+  w_view_.panel =
+      AlignedBuffer<T>(static_cast<std::size_t>(k_ * w_view_.sum_chunks * kAccumulateColumns));
 
-  tile_rows_ = project_rows(k_, static_cast<std::int64_t>(sizeof(T)) * kernels_.lanes);
-  // Enough row tiles a group to keep every thread busy, in whole panels.
-  group_rows_ = round_up(std::int64_t{4} * pool_.size() * tile_rows_, kPanelRows);
+  const CacheSizes cache = cache_sizes();
+  std::int64_t row_bytes = 0;
+  for (const ViewSpec& spec : problem_.views) {
+    row_bytes += spec.columns * static_cast<std::int64_t>(size_of(spec.dtype));
+  }
+  const RowTiling tiling = row_tiling(problem_.rows, row_bytes, pool_.size(), cache);
+  tile_rows_ = tiling.tile_rows;
+  group_rows_ = tiling.group_rows;
+  rank_block_ = rank_block(sizeof(T), cache);
   // Off a power of two, or the components of one row would share a few cache sets.
-  group_stride_ = group_rows_ + kColumnAlign;
-  b_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
-  w_ = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
-  w_rows_ = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_view_.stride));
-  row_values_ = AlignedBuffer<double>(
-      static_cast<std::size_t>(group_rows_ * problem_.num_fits() * (2 + problem_.num_views())));
+  group_stride_ = round_up(group_rows_, kPanelRows) + kColumnAlign;
+  slots_.resize(3);
+  for (Slot& slot : slots_) {
+    slot.w = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
+    slot.w_rows = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_view_.stride));
+    slot.row_values =
+        AlignedBuffer<double>(static_cast<std::size_t>(group_rows_ * row_value_count()));
+  }
 
   for (int thread = 0; thread < pool_.size(); ++thread) {
-    Scratch& scratch = scratch_.emplace_back();
-    scratch.packed = AlignedBuffer<T>(
-        static_cast<std::size_t>(std::max(tile_rows_ * kProjectColumns, kPackedSize)));
-    scratch.sums = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * k_ * kernels_.lanes));
-    scratch.tile = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kAccumulateColumns));
-    scratch.nnls = AlignedBuffer<T>(static_cast<std::size_t>(nnls_scratch_size(k_)));
+    Scratch& scratch =
+        scratch_.emplace_back(active_level(), options_.tolerance, options_.max_exchanges);
+    scratch.product = AlignedBuffer<std::byte>(static_cast<std::size_t>(product_scratch_bytes(k_)));
+    scratch.rows = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * kProjectColumns));
+    scratch.factor = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kProjectColumns));
+    scratch.b = AlignedBuffer<T>(static_cast<std::size_t>(2 * tile_rows_ * k_));
+    scratch.diagonal = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * k_));
+    scratch.columns = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kSolveColumns));
   }
+}
+
+template <class T>
+void CpuBackend<T>::set_precision(Precision precision) {
+  const bool rounded = precision == Precision::kBFloat16;
+  if (rounded && kernels_.rounded.factor_size == 0) {
+    throw Error(ErrorKind::kValue, "float64 problems have no products in bfloat16");
+  }
+  products_ = rounded ? &kernels_.rounded : &kernels_.exact;
 }
 
 template <class T>
@@ -148,6 +151,25 @@ void CpuBackend<T>::get_factor(Factor factor, int view, double* h) const {
   const AlignedBuffer<T>& from = state.factor(factor);
   for (int r = 0; r < k_; ++r) {
     std::copy_n(from.data() + r * state.stride, state.columns, h + r * state.columns);
+  }
+}
+
+template <class T>
+void CpuBackend<T>::set_component(int component, const Block& row) {
+  for (std::size_t v = 0; v < views_.size(); ++v) {
+    ViewState& state = views_[v];
+    const T scale = static_cast<T>(problem_.views[v].scale);
+    const std::int64_t at = component * state.stride;
+    T* const input = state.input.data() + at;
+    for (std::int64_t j0 = 0; j0 < state.columns; j0 += kProjectColumns) {
+      const std::int64_t n = std::min(kProjectColumns, state.columns - j0);
+      T* const packed = scratch_.front().rows.data();
+      kernels_.pack[static_cast<int>(row.views[v].dtype)](stored_rows(row.views[v], 0, j0).data, n,
+                                                          packed, round_up(n, kColumnAlign));
+      std::transform(packed, packed + n, input + j0, [scale](T value) { return scale * value; });
+    }
+    std::copy_n(input, state.columns, state.solved.data() + at);
+    std::copy_n(input, state.columns, state.previous.data() + at);
   }
 }
 
@@ -217,8 +239,6 @@ void CpuBackend<T>::adopt_input() {
 
 template class CpuBackend<float>;
 template class CpuBackend<double>;
-template struct ScaledGram<float>;
-template struct ScaledGram<double>;
 
 }  // namespace cofactor::cpu
 

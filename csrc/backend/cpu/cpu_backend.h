@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -8,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/dispatch.h"
+#include "backend/cpu/nnls/solver.h"
 #include "backend/cpu/tiling.h"
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
@@ -35,16 +37,8 @@ class SumLayout {
   std::int64_t size_;
 };
 
-/// Gram matrix of one small problem, scaled to unit diagonal for the non-negative solver.
 template <class T>
-struct ScaledGram {
-  int k = 0;
-  std::vector<T> gram;
-  std::vector<T> inv_sqrt_diag;
-  std::vector<double> exact;  ///< the scaled matrix in float64
-  /// From row-major numbers at stride `ld`, with `ridge` added to the diagonal.
-  void assign(const double* matrix, std::int64_t ld, int rank, double ridge);
-};
+inline constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
 
 template <class T>
 class CpuBackend final : public Backend {
@@ -53,6 +47,7 @@ class CpuBackend final : public Backend {
 
   void set_input(int view, const double* h) override;
   void get_factor(Factor factor, int view, double* h) const override;
+  void set_component(int component, const Block& row) override;
   void begin_pass(PassMode mode) override;
   void process(const Block& block, void* w_out) override;
   std::span<double> end_pass() override;
@@ -66,6 +61,7 @@ class CpuBackend final : public Backend {
   void restore(int fit) override;
   void adopt_input() override;
   void scan(const Block& block, std::vector<ViewStats>& stats) override;
+  void set_precision(Precision precision) override;
   [[nodiscard]] int compute_size() const override { return sizeof(T); }
 
  private:
@@ -76,42 +72,49 @@ class CpuBackend final : public Backend {
     std::int64_t project_chunks = 0;
     std::int64_t sum_chunks = 0;
     AlignedBuffer<T> input, solved, previous;
-    /// w_v * scale * input, by column chunk: chunk c holds K rows of kProjectColumns numbers.
-    AlignedBuffer<T> scaled;
-    /// Sums of the open panel where a block ended inside one, in chunks of kAccumulateColumns.
-    AlignedBuffer<T> open_panel;
+    /// The input as the first product reads it: chunk c holds K rows of kProjectColumns numbers.
+    AlignedBuffer<std::byte> packed;
+    /// Sums of the open panel, in chunks of K rows of kAccumulateColumns.
+    AlignedBuffer<T> panel;
     [[nodiscard]] const AlignedBuffer<T>& factor(Factor which) const;
   };
-  /// Consecutive rows of one panel.
-  struct Segment {
-    std::int64_t first;  ///< row in the group
-    std::int64_t rows;
-    std::int64_t offset;  ///< row in the panel
-  };
   struct Scratch {
-    AlignedBuffer<T> packed, sums, tile, nnls;
-    std::vector<unsigned char> unfinished;
+    AlignedBuffer<std::byte> product;
+    AlignedBuffer<T> rows, factor, b, diagonal, columns;
+    NnlsSolver<T> nnls;
+    Scratch(Level level, double tolerance, int max_exchanges)
+        : nnls(level, tolerance, max_exchanges) {}
+  };
+  /// What the second product needs of a group of rows after the first. A few groups are under way
+  /// at a time, each in a slot of its own.
+  struct Slot {
+    AlignedBuffer<T> w;       ///< K x group rows
+    AlignedBuffer<T> w_rows;  ///< group rows x K, rows zero-filled to a multiple of kColumnAlign
+    AlignedBuffer<double> row_values;  ///< by row: fits x (2 row sums, one residual a view)
+  };
+  /// One group of rows of a block.
+  struct Group {
+    const Block& block;
+    std::int64_t first;  ///< row in the block
+    std::int64_t rows;
+    std::int64_t panel_row;  ///< of the first row, counted from the start of its panel
+    Slot& slot;
+    std::byte* w_out;
   };
 
-  void process_group(const Block& block, std::int64_t first, std::int64_t rows, std::byte* w_out);
-  void solve_rows(const Block& block, std::int64_t first, std::int64_t i0, std::int64_t i1,
-                  int thread);
-  void sum_residual(const Block& block, std::int64_t first, std::int64_t i0, std::int64_t i1,
-                    int thread);
-  void sum_columns(const Block& block, std::int64_t first, const std::vector<Segment>& segments,
-                   std::int64_t task, int thread);
-  void close_panel(std::int64_t chunk, const T* tile, double* sums, std::int64_t columns,
-                   double scale) const;
-  /// Converts a tile to the compute type, with rows `stride` numbers apart.
-  void pack_rows(const MatrixView& rows, std::int64_t i0, std::int64_t i1, std::int64_t column,
-                 std::int64_t n, T* packed, std::int64_t stride) const;
-  [[nodiscard]] StoredRows<T> stored_rows(const MatrixView& rows, std::int64_t first,
-                                          std::int64_t column) const;
+  [[nodiscard]] Group group(const Block& block, std::int64_t index, void* w_out);
+  void solve_rows(const Group& group, std::int64_t i0, std::int64_t i1, int thread);
+  void project_rows(const Group& group, std::int64_t i0, std::int64_t i1, Scratch& scratch);
+  void sum_residual(const Group& group, std::int64_t i0, std::int64_t i1, int thread);
+  void sum_rows(const Group& group);
+  void sum_columns(const Group& group, std::int64_t chunk, int thread);
+  void close_panel(const ViewState& state, std::int64_t chunk, double* sums, double scale) const;
+  /// Second products of a group: those of the views' columns and those of W with itself.
+  [[nodiscard]] std::int64_t sum_chunks() const;
   void scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1, RowStats* by_row,
                  int thread) const;
-  /// Solves columns that share a Gram matrix, all of them to the tolerance; fills in what `args`
-  /// takes from the matrix and the options.
-  void solve_columns(NnlsArgs<T> args, const ScaledGram<T>& gram, int thread) const;
+  [[nodiscard]] StoredRows stored_rows(const MatrixView& rows, std::int64_t first,
+                                       std::int64_t column) const;
   /// H_v H_v^T of one fit, in float64.
   void gram_of(const ViewState& state, Factor which, int fit, double* out) const;
   void run(std::int64_t count, const ThreadPool::Task& task) const;
@@ -128,6 +131,7 @@ class CpuBackend final : public Backend {
   Problem problem_;
   BackendOptions options_;
   const Kernels<T>& kernels_;
+  const Products<T>* products_ = &kernels_.exact;
   SumLayout layout_;
   int k_;
   std::vector<int> fit_begin_;
@@ -140,14 +144,12 @@ class CpuBackend final : public Backend {
 
   PassMode mode_ = PassMode::kFit;
   std::int64_t next_row_ = 0;
-  std::int64_t open_rows_ = 0;
 
-  std::int64_t tile_rows_;
-  std::int64_t group_rows_;
-  std::int64_t group_stride_;
-  AlignedBuffer<T> b_, w_;   ///< K x group rows
-  AlignedBuffer<T> w_rows_;  ///< group rows x K, rows zero-filled to a multiple of kColumnAlign
-  AlignedBuffer<double> row_values_;  ///< by group row: fits x (2 row sums, one residual a view)
+  std::int64_t tile_rows_ = 0;
+  std::int64_t group_rows_ = 0;
+  std::int64_t group_stride_ = 0;
+  int rank_block_ = 0;
+  std::vector<Slot> slots_;
 
   mutable ThreadPool pool_;
   mutable std::vector<Scratch> scratch_;

@@ -1,32 +1,105 @@
-// One pass over the rows: the first product and the row solves by row tile, then the second
-// product by column chunk.
+// One pass over the rows of a block, as one list of tasks: for every group of rows the first
+// product and the solves by row tile, then the second product by chunk of columns. No thread waits
+// for a group to end: while some finish its first products, others start on the next group's, and
+// the second products of a group come once its successor's first ones are given out.
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "backend/cpu/cpu_backend.h"
 
 namespace cofactor::cpu {
+namespace {
+
+/// Keeps the tasks of a pass in order where that matters. Tasks are given out in the order of their
+/// numbers and wait only for smaller ones, which are under way: a wait is rare and short.
+class Order {
+ public:
+  Order(std::int64_t groups, std::int64_t tiles, std::int64_t chunks, std::int64_t slots)
+      : slots_(slots),
+        tiles_left_(static_cast<std::size_t>(groups)),
+        chunks_left_(static_cast<std::size_t>(groups)),
+        next_group_(static_cast<std::size_t>(chunks)) {
+    for (auto& count : tiles_left_) count.store(tiles, std::memory_order_relaxed);
+    for (auto& count : chunks_left_) count.store(chunks, std::memory_order_relaxed);
+  }
+
+  /// Runs the first product of a tile once the group's slot is free.
+  template <class Work>
+  void tile(std::int64_t group, const Work& work) {
+    const bool go = group < slots_ || wait([&] { return at(chunks_left_, group - slots_) == 0; });
+    if (go) guard(work);
+    drop(tiles_left_, group);
+  }
+  /// Runs the second product of a chunk once W of the group is known, and after the group before.
+  template <class Work>
+  void chunk(std::int64_t group, std::int64_t chunk, const Work& work) {
+    const bool go = wait([&] { return at(tiles_left_, group) == 0; }) &&
+                    wait([&] { return at(next_group_, chunk) == group; });
+    if (go) guard(work);
+    next_group_[static_cast<std::size_t>(chunk)].store(group + 1, std::memory_order_release);
+    drop(chunks_left_, group);
+  }
+  /// Runs work whose failure frees every task that waits.
+  template <class Work>
+  void guard(const Work& work) {
+    try {
+      work();
+    } catch (...) {
+      failed_.store(true, std::memory_order_relaxed);
+      throw;
+    }
+  }
+
+ private:
+  using Counts = std::vector<std::atomic<std::int64_t>>;
+
+  static std::int64_t at(const Counts& counts, std::int64_t i) {
+    return counts[static_cast<std::size_t>(i)].load(std::memory_order_acquire);
+  }
+  static void drop(Counts& counts, std::int64_t i) {
+    counts[static_cast<std::size_t>(i)].fetch_sub(1, std::memory_order_acq_rel);
+  }
+  /// False where another task failed, and what is waited for may never come.
+  template <class Condition>
+  [[nodiscard]] bool wait(const Condition& condition) const {
+    while (!condition()) {
+      if (failed_.load(std::memory_order_relaxed)) return false;
+      std::this_thread::yield();
+    }
+    return !failed_.load(std::memory_order_relaxed);
+  }
+
+  std::int64_t slots_;
+  Counts tiles_left_, chunks_left_, next_group_;
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace
 
 template <class T>
 void CpuBackend<T>::begin_pass(PassMode mode) {
   mode_ = mode;
   next_row_ = 0;
-  open_rows_ = 0;
   last_check_ = std::chrono::steady_clock::now();
-  std::fill_n(sums_.data(), sums_.size(), 0.0);
+  constexpr std::int64_t kPart = 1 << 16;
+  const auto size = static_cast<std::int64_t>(sums_.size());
+  run(divide_up(size, kPart), [&](std::int64_t part, int) {
+    std::fill_n(sums_.data() + part * kPart, std::min(kPart, size - part * kPart), 0.0);
+  });
 
   for (int v = 0; v < problem_.num_views(); ++v) {
-    const ViewSpec& spec = problem_.views[static_cast<std::size_t>(v)];
-    if (spec.weight <= 0) continue;
+    if (problem_.views[static_cast<std::size_t>(v)].weight <= 0) continue;
     ViewState& state = views_[static_cast<std::size_t>(v)];
-    const T factor = static_cast<T>(spec.weight * spec.scale);
     run(state.project_chunks, [&](std::int64_t chunk, int) {
       const std::int64_t j0 = chunk * kProjectColumns;
       const std::int64_t n = std::min(kProjectColumns, state.stride - j0);
       for (int r = 0; r < k_; ++r) {
-        const T* const from = state.input.data() + r * state.stride + j0;
-        T* const to = state.scaled.data() + (chunk * k_ + r) * kProjectColumns;
-        for (std::int64_t j = 0; j < n; ++j) to[j] = factor * from[j];
+        T* const from = state.input.data() + r * state.stride + j0;
+        if (products_->round != nullptr) products_->round(from, n);
+        const std::int64_t at = (chunk * k_ + r) * kProjectColumns;
+        products_->pack_factor(from, n, state.packed.data() + at * products_->factor_size);
       }
     });
   }
@@ -48,181 +121,193 @@ void CpuBackend<T>::begin_pass(PassMode mode) {
 }
 
 template <class T>
+typename CpuBackend<T>::Group CpuBackend<T>::group(const Block& block, std::int64_t index,
+                                                   void* w_out) {
+  const std::int64_t first = index * group_rows_;
+  std::byte* const out = w_out == nullptr ? nullptr
+                                          : static_cast<std::byte*>(w_out) +
+                                                static_cast<std::size_t>(first * k_) * sizeof(T);
+  return {block,
+          first,
+          std::min(group_rows_, block.rows - first),
+          (next_row_ + first) % kPanelRows,
+          slots_[static_cast<std::size_t>(index) % slots_.size()],
+          out};
+}
+
+template <class T>
 void CpuBackend<T>::process(const Block& block, void* w_out) {
-  std::int64_t first = 0;
-  while (first < block.rows) {
-    // Groups end on panel boundaries wherever the block allows it.
-    const std::int64_t offset = next_row_ % kPanelRows;
-    const std::int64_t rows = std::min(block.rows - first, group_rows_ - offset);
-    std::byte* const out = w_out == nullptr ? nullptr
-                                            : static_cast<std::byte*>(w_out) +
-                                                  static_cast<std::size_t>(first * k_) * sizeof(T);
-    process_group(block, first, rows, out);
-    first += rows;
-    next_row_ += rows;
-  }
-}
-
-template <class T>
-void CpuBackend<T>::process_group(const Block& block, std::int64_t first, std::int64_t rows,
-                                  std::byte* w_out) {
-  run(divide_up(rows, tile_rows_), [&](std::int64_t task, int thread) {
-    const std::int64_t i0 = task * tile_rows_;
-    const std::int64_t i1 = std::min(rows, i0 + tile_rows_);
-    solve_rows(block, first, i0, i1, thread);
-    if (mode_ == PassMode::kResidual) sum_residual(block, first, i0, i1, thread);
-    if (w_out == nullptr) return;
-    T* const out = reinterpret_cast<T*>(w_out);
-    for (std::int64_t i = i0; i < i1; ++i) {
-      std::copy_n(w_rows_.data() + i * w_view_.stride, k_, out + i * k_);
+  if (block.rows == 0) return;
+  const std::int64_t groups = divide_up(block.rows, group_rows_);
+  const std::int64_t tiles = divide_up(std::min(block.rows, group_rows_), tile_rows_);
+  // Encoding needs C for its loss, and no S; the row sums are one more chunk.
+  const std::int64_t chunks = sum_chunks() + 1;
+  Order order(groups, tiles, chunks, static_cast<std::int64_t>(slots_.size()));
+  const auto start_tile = [&](std::int64_t index, std::int64_t tile, int thread) {
+    order.tile(index, [&] {
+      const Group at = group(block, index, w_out);
+      const std::int64_t i0 = tile * tile_rows_;
+      const std::int64_t i1 = std::min(at.rows, i0 + tile_rows_);
+      if (i0 < i1) solve_rows(at, i0, i1, thread);
+    });
+  };
+  // The first group's tiles, then again and again the next group's and the chunks of this one. The
+  // last group may have fewer tiles: its others, and those of the group after it, are empty.
+  check_interrupt(0);
+  pool_.run(tiles + groups * (tiles + chunks), [&](std::int64_t task, int thread) {
+    // A task that ends here is never done, and others may wait for it.
+    order.guard([&] { check_interrupt(thread); });
+    if (task < tiles) return start_tile(0, task, thread);
+    const std::int64_t index = (task - tiles) / (tiles + chunks);
+    const std::int64_t step = (task - tiles) % (tiles + chunks);
+    if (step < tiles) {
+      if (index + 1 < groups) start_tile(index + 1, step, thread);
+      return;
     }
+    const std::int64_t chunk = step - tiles;
+    order.chunk(index, chunk, [&] {
+      const Group at = group(block, index, w_out);
+      if (chunk == 0) return sum_rows(at);
+      sum_columns(at, chunk - 1, thread);
+    });
   });
-
-  // Row sums in row order, whatever the threads did.
-  const std::int64_t values = row_value_count();
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const double* at = row_values_.data() + i * values;
-    for (std::int64_t value = 0; value < values; ++value) sums_[value] += at[value];
-  }
-
-  if (mode_ == PassMode::kResidual) return;
-  std::vector<Segment> segments;
-  for (std::int64_t row = 0; row < rows;) {
-    const std::int64_t offset = (next_row_ + row) % kPanelRows;
-    const std::int64_t count = std::min(rows - row, kPanelRows - offset);
-    segments.push_back({row, count, offset});
-    row += count;
-  }
-  std::int64_t view_chunks = 0;
-  for (const ViewState& state : views_) view_chunks += state.sum_chunks;
-  // Encoding needs C for its loss, and no S.
-  const std::int64_t skipped = mode_ == PassMode::kEncode ? view_chunks : 0;
-  const bool ends_open = (next_row_ + rows) % kPanelRows != 0;
-  if (ends_open && w_view_.open_panel.size() == 0) {
-    const auto allocate = [&](ViewState& state) {
-      state.open_panel =
-          AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.sum_chunks * kAccumulateColumns));
-    };
-    std::for_each(views_.begin(), views_.end(), allocate);
-    allocate(w_view_);
-  }
-  run(view_chunks + w_view_.sum_chunks - skipped, [&](std::int64_t task, int thread) {
-    sum_columns(block, first, segments, task + skipped, thread);
-  });
-  open_rows_ = (next_row_ + rows) % kPanelRows;
+  next_row_ += block.rows;
 }
 
 template <class T>
-void CpuBackend<T>::pack_rows(const MatrixView& rows, std::int64_t i0, std::int64_t i1,
-                              std::int64_t column, std::int64_t n, T* packed,
-                              std::int64_t stride) const {
-  const auto pack = kernels_.pack[static_cast<int>(rows.dtype)];
-  const std::int64_t padded = round_up(n, kColumnAlign);
-  const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
-  for (std::int64_t i = i0; i < i1; ++i) {
-    const auto* const from = static_cast<const std::byte*>(rows.row(i)) + column * bytes;
-    pack(from, n, packed + (i - i0) * stride, padded);
-  }
+std::int64_t CpuBackend<T>::sum_chunks() const {
+  if (mode_ == PassMode::kResidual) return 0;
+  std::int64_t chunks = w_view_.sum_chunks;
+  if (mode_ == PassMode::kEncode) return chunks;
+  for (const ViewState& state : views_) chunks += state.sum_chunks;
+  return chunks;
 }
 
 template <class T>
-StoredRows<T> CpuBackend<T>::stored_rows(const MatrixView& rows, std::int64_t first,
-                                         std::int64_t column) const {
+StoredRows CpuBackend<T>::stored_rows(const MatrixView& rows, std::int64_t first,
+                                      std::int64_t column) const {
   const auto size = static_cast<std::int64_t>(size_of(rows.dtype));
-  return {static_cast<const char*>(rows.row(first)) + column * size, rows.row_stride * size, size,
-          kernels_.pack[static_cast<int>(rows.dtype)]};
+  return {static_cast<const char*>(rows.row(first)) + column * size, rows.row_stride * size};
 }
 
 template <class T>
-void CpuBackend<T>::solve_rows(const Block& block, std::int64_t first, std::int64_t i0,
-                               std::int64_t i1, int thread) {
-  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+void CpuBackend<T>::project_rows(const Group& group, std::int64_t i0, std::int64_t i1,
+                                 Scratch& scratch) {
   const int rows = static_cast<int>(i1 - i0);
-  T* const partial = scratch.sums.data();
-  std::fill_n(partial, rows * k_ * kernels_.lanes, T{0});
+  // Row by row as the product leaves it, then by component as the solver reads it.
+  T* const by_component = scratch.b.data();
+  T* const by_row = by_component + tile_rows_ * k_;
+  std::fill_n(by_row, rows * k_, T{0});
   for (int v = 0; v < problem_.num_views(); ++v) {
-    if (problem_.views[static_cast<std::size_t>(v)].weight <= 0) continue;
+    const ViewSpec& spec = problem_.views[static_cast<std::size_t>(v)];
+    if (spec.weight <= 0) continue;
     const ViewState& state = views_[static_cast<std::size_t>(v)];
-    const MatrixView& data = block.views[static_cast<std::size_t>(v)];
+    const MatrixView& data = group.block.views[static_cast<std::size_t>(v)];
+    const auto project = products_->project[static_cast<int>(data.dtype)];
     for (std::int64_t chunk = 0; chunk < state.project_chunks; ++chunk) {
       const std::int64_t j0 = chunk * kProjectColumns;
-      const std::int64_t n = std::min(kProjectColumns, state.columns - j0);
-      kernels_.project(stored_rows(data, first + i0, j0), rows,
-                       state.scaled.data() + chunk * k_ * kProjectColumns, kProjectColumns, k_, n,
-                       partial, scratch.packed.data());
+      for (int r0 = 0; r0 < k_; r0 += rank_block_) {
+        const std::int64_t at = (chunk * k_ + r0) * kProjectColumns;
+        project(stored_rows(data, group.first + i0, j0), rows,
+                state.packed.data() + at * products_->factor_size, std::min(rank_block_, k_ - r0),
+                std::min(kProjectColumns, state.columns - j0),
+                static_cast<T>(spec.weight * spec.scale), by_row + r0, k_, scratch.product.data());
+      }
     }
   }
-  T* const b = b_.data() + i0;
-  T* const w = w_.data() + i0;
-  kernels_.project_sum(partial, rows, k_, b, group_stride_);
+  for (int i = 0; i < rows; ++i) {
+    for (int r = 0; r < k_; ++r) by_component[r * tile_rows_ + i] = by_row[i * k_ + r];
+  }
+}
+
+template <class T>
+void CpuBackend<T>::solve_rows(const Group& group, std::int64_t i0, std::int64_t i1, int thread) {
+  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+  const int rows = static_cast<int>(i1 - i0);
+  project_rows(group, i0, i1, scratch);
+  const T* const b = scratch.b.data();
+  T* const w = group.slot.w.data() + i0;
 
   const std::int64_t values = row_value_count();
-  std::fill_n(row_values_.data() + i0 * values, rows * values, 0.0);
+  double* const row_values = group.slot.row_values.data() + i0 * values;
+  std::fill_n(row_values, rows * values, 0.0);
   if (mode_ == PassMode::kLinear) {
-    for (int r = 0; r < k_; ++r) std::copy_n(b + r * group_stride_, rows, w + r * group_stride_);
+    for (int r = 0; r < k_; ++r) {
+      std::copy_n(b + r * tile_rows_, rows, w + r * group_stride_);
+      if (products_->round != nullptr) products_->round(w + r * group_stride_, rows);
+    }
   } else {
-    const auto* const diagonal = static_cast<const T*>(block.row_diagonal);
+    const auto* const diagonal = static_cast<const T*>(group.block.row_diagonal);
     if (diagonal != nullptr) {
       // The solver wants components along the stride, as everything else of a group.
+      const T* const from = diagonal + (group.first + i0) * k_;
       for (int i = 0; i < rows; ++i) {
-        for (int r = 0; r < k_; ++r) {
-          partial[r * rows + i] = diagonal[(first + i0 + i) * k_ + r];
-        }
+        for (int r = 0; r < k_; ++r) scratch.diagonal[r * tile_rows_ + i] = from[i * k_ + r];
       }
     }
     for (int fit = 0; fit < problem_.num_fits(); ++fit) {
-      const int begin = first_component(fit);
+      const std::int64_t begin = first_component(fit);
       NnlsArgs<T> args;
       args.count = rows;
-      args.b = b + begin * group_stride_;
-      args.ldb = group_stride_;
+      args.b = b + begin * tile_rows_;
+      args.ldb = tile_rows_;
       args.shift = static_cast<T>(problem_.l1_w);
-      args.diagonal = diagonal == nullptr ? nullptr : partial + begin * rows;
-      args.ld_diagonal = rows;
+      if (diagonal != nullptr) args.diagonal = scratch.diagonal.data() + begin * tile_rows_;
+      args.ld_diagonal = tile_rows_;
       args.x = w + begin * group_stride_;
       args.ldx = group_stride_;
-      solve_columns(args, scaled_grams_[static_cast<std::size_t>(fit)], thread);
-      for (int r = begin; r < begin + problem_.ranks[static_cast<std::size_t>(fit)]; ++r) {
+      scratch.nnls.solve(args, scaled_grams_[static_cast<std::size_t>(fit)]);
+      for (std::int64_t r = begin; r < begin + problem_.ranks[static_cast<std::size_t>(fit)]; ++r) {
+        T* const w_r = w + r * group_stride_;
+        if (products_->round != nullptr) products_->round(w_r, rows);
         for (int i = 0; i < rows; ++i) {
-          double* const at = row_values_.data() + (i0 + i) * values + layout_.row_sums(fit);
-          const double value = w[r * group_stride_ + i];
-          at[0] += value * static_cast<double>(b[r * group_stride_ + i]);
+          double* const at = row_values + i * values + layout_.row_sums(fit);
+          const double value = w_r[i];
+          at[0] += value * static_cast<double>(b[r * tile_rows_ + i]);
           at[1] += value;
         }
       }
     }
   }
   for (int i = 0; i < rows; ++i) {
-    T* const row = w_rows_.data() + (i0 + i) * w_view_.stride;
+    T* const row = group.slot.w_rows.data() + (i0 + i) * w_view_.stride;
     for (int r = 0; r < k_; ++r) row[r] = w[r * group_stride_ + i];
+    if (group.w_out != nullptr) {
+      std::copy_n(row, k_, reinterpret_cast<T*>(group.w_out) + (i0 + i) * k_);
+    }
   }
+  if (mode_ == PassMode::kResidual) sum_residual(group, i0, i1, thread);
 }
 
 template <class T>
-void CpuBackend<T>::sum_residual(const Block& block, std::int64_t first, std::int64_t i0,
-                                 std::int64_t i1, int thread) {
-  T* const packed = scratch_[static_cast<std::size_t>(thread)].packed.data();
+void CpuBackend<T>::sum_residual(const Group& group, std::int64_t i0, std::int64_t i1, int thread) {
+  T* const packed = scratch_[static_cast<std::size_t>(thread)].rows.data();
   const int rows = static_cast<int>(i1 - i0);
   const std::int64_t values = row_value_count();
   std::vector<double> squares(static_cast<std::size_t>(rows));
   for (int v = 0; v < problem_.num_views(); ++v) {
     const ViewState& state = views_[static_cast<std::size_t>(v)];
+    const MatrixView& data = group.block.views[static_cast<std::size_t>(v)];
+    const auto pack = kernels_.pack[static_cast<int>(data.dtype)];
     const T scale = static_cast<T>(problem_.views[static_cast<std::size_t>(v)].scale);
     for (std::int64_t chunk = 0; chunk < state.project_chunks; ++chunk) {
       const std::int64_t j0 = chunk * kProjectColumns;
       const std::int64_t n = std::min(kProjectColumns, state.columns - j0);
-      pack_rows(block.views[static_cast<std::size_t>(v)], first + i0, first + i1, j0, n, packed,
-                kProjectColumns);
+      const std::int64_t padded = round_up(n, kColumnAlign);
+      const StoredRows stored = stored_rows(data, group.first + i0, j0);
+      for (int i = 0; i < rows; ++i) {
+        pack(stored.data + i * stored.stride, n, packed + i * kProjectColumns, padded);
+      }
       for (int fit = 0; fit < problem_.num_fits(); ++fit) {
         const std::int64_t begin = first_component(fit);
         std::fill(squares.begin(), squares.end(), 0.0);
         kernels_.residual(packed, kProjectColumns, rows, scale,
-                          w_.data() + begin * group_stride_ + i0, group_stride_,
+                          group.slot.w.data() + begin * group_stride_ + i0, group_stride_,
                           state.solved.data() + begin * state.stride + j0, state.stride,
-                          problem_.ranks[static_cast<std::size_t>(fit)], round_up(n, kColumnAlign),
-                          squares.data());
+                          problem_.ranks[static_cast<std::size_t>(fit)], padded, squares.data());
         for (int i = 0; i < rows; ++i) {
-          row_values_[(i0 + i) * values + layout_.residual(fit, v)] +=
+          group.slot
+              .row_values[static_cast<std::size_t>((i0 + i) * values + layout_.residual(fit, v))] +=
               squares[static_cast<std::size_t>(i)];
         }
       }
@@ -231,68 +316,70 @@ void CpuBackend<T>::sum_residual(const Block& block, std::int64_t first, std::in
 }
 
 template <class T>
-void CpuBackend<T>::sum_columns(const Block& block, std::int64_t first,
-                                const std::vector<Segment>& segments, std::int64_t task,
-                                int thread) {
-  // Task number -> view and chunk; the last chunks are those of W with itself, which is C.
-  int v = 0;
-  while (v < problem_.num_views() && task >= views_[static_cast<std::size_t>(v)].sum_chunks) {
-    task -= views_[static_cast<std::size_t>(v++)].sum_chunks;
-  }
-  const bool is_w = v == problem_.num_views();
-  ViewState& state = is_w ? w_view_ : views_[static_cast<std::size_t>(v)];
-  const double scale = is_w ? 1.0 : problem_.views[static_cast<std::size_t>(v)].scale;
-  double* const sums = sums_.data() + (is_w ? layout_.c(0) : layout_.s(v));
-  constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
-  const MatrixView data =
-      is_w ? MatrixView{w_rows_.data(), kComputeType, group_rows_, k_, w_view_.stride}
-           : block.views[static_cast<std::size_t>(v)].slice(first, block.rows - first);
-
-  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-  T* const tile = scratch.tile.data();
-  const std::int64_t tile_size = k_ * kAccumulateColumns;
-  const std::int64_t j0 = task * kAccumulateColumns;
-  const std::int64_t n = std::min(kAccumulateColumns, state.columns - j0);
-  for (const Segment& segment : segments) {
-    if (segment.offset == 0) {
-      std::fill_n(tile, tile_size, T{0});
-    } else {
-      std::copy_n(state.open_panel.data() + task * tile_size, tile_size, tile);
-    }
-    const std::int64_t end = segment.first + segment.rows;
-    for (std::int64_t i = segment.first; i < end; i += kAccumulateRows) {
-      const std::int64_t i1 = std::min<std::int64_t>(end, i + kAccumulateRows);
-      kernels_.accumulate(stored_rows(data, i, j0), static_cast<int>(i1 - i), w_.data() + i,
-                          group_stride_, k_, n, tile, kAccumulateColumns, scratch.packed.data());
-    }
-    if (segment.offset + segment.rows == kPanelRows) {
-      close_panel(task, tile, sums, state.columns, scale);
-    } else {
-      std::copy_n(tile, tile_size, state.open_panel.data() + task * tile_size);
-    }
+void CpuBackend<T>::sum_rows(const Group& group) {
+  const std::int64_t values = row_value_count();
+  for (std::int64_t i = 0; i < group.rows; ++i) {
+    const double* const at = group.slot.row_values.data() + i * values;
+    for (std::int64_t value = 0; value < values; ++value) sums_[value] += at[value];
   }
 }
 
 template <class T>
-void CpuBackend<T>::close_panel(std::int64_t chunk, const T* tile, double* sums,
-                                std::int64_t columns, double scale) const {
+void CpuBackend<T>::sum_columns(const Group& group, std::int64_t chunk, int thread) {
+  // Chunk number -> view and its chunk; the first are those of W with itself, which is C.
+  const bool is_w = chunk < w_view_.sum_chunks;
+  int v = 0;
+  if (!is_w) {
+    chunk -= w_view_.sum_chunks;
+    while (chunk >= views_[static_cast<std::size_t>(v)].sum_chunks) {
+      chunk -= views_[static_cast<std::size_t>(v++)].sum_chunks;
+    }
+  }
+  ViewState& state = is_w ? w_view_ : views_[static_cast<std::size_t>(v)];
+  const double scale = is_w ? 1.0 : problem_.views[static_cast<std::size_t>(v)].scale;
+  double* const sums = sums_.data() + (is_w ? layout_.c(0) : layout_.s(v));
+  const MatrixView data =
+      is_w ? MatrixView{group.slot.w_rows.data(), kComputeType<T>, group.rows, k_, w_view_.stride}
+           : group.block.views[static_cast<std::size_t>(v)].slice(group.first, group.rows);
+  // W has the few bits of the rounded products already.
+  const auto accumulate =
+      (is_w ? kernels_.exact : *products_).accumulate[static_cast<int>(data.dtype)];
+
+  const std::int64_t tile_size = k_ * kAccumulateColumns;
+  T* const tile = state.panel.data() + chunk * tile_size;
   const std::int64_t j0 = chunk * kAccumulateColumns;
-  const std::int64_t n = std::min(kAccumulateColumns, columns - j0);
+  const std::int64_t n = std::min(kAccumulateColumns, state.columns - j0);
+  std::int64_t panel_row = group.panel_row;
+  for (std::int64_t i = 0; i < group.rows;) {
+    if (panel_row == 0) std::fill_n(tile, tile_size, T{0});
+    const std::int64_t rows = std::min(group.rows - i, kPanelRows - panel_row);
+    accumulate(stored_rows(data, i, j0), static_cast<int>(rows), group.slot.w.data() + i,
+               group_stride_, k_, n, tile, kAccumulateColumns,
+               scratch_[static_cast<std::size_t>(thread)].product.data());
+    i += rows;
+    panel_row = (panel_row + rows) % kPanelRows;
+    if (panel_row == 0) close_panel(state, chunk, sums, scale);
+  }
+}
+
+template <class T>
+void CpuBackend<T>::close_panel(const ViewState& state, std::int64_t chunk, double* sums,
+                                double scale) const {
+  const std::int64_t j0 = chunk * kAccumulateColumns;
+  const std::int64_t n = std::min(kAccumulateColumns, state.columns - j0);
   for (int r = 0; r < k_; ++r) {
-    double* const to = sums + r * columns + j0;
-    const T* const from = tile + r * kAccumulateColumns;
+    double* const to = sums + r * state.columns + j0;
+    const T* const from = state.panel.data() + (chunk * k_ + r) * kAccumulateColumns;
     for (std::int64_t j = 0; j < n; ++j) to[j] += scale * static_cast<double>(from[j]);
   }
 }
 
 template <class T>
 std::span<double> CpuBackend<T>::end_pass() {
-  if (open_rows_ != 0) {
+  if (next_row_ % kPanelRows != 0 && mode_ != PassMode::kResidual) {
     const auto close = [&](ViewState& state, double* sums, double scale) {
-      run(state.sum_chunks, [&](std::int64_t chunk, int) {
-        close_panel(chunk, state.open_panel.data() + chunk * k_ * kAccumulateColumns, sums,
-                    state.columns, scale);
-      });
+      run(state.sum_chunks,
+          [&](std::int64_t chunk, int) { close_panel(state, chunk, sums, scale); });
     };
     const int summed = mode_ == PassMode::kEncode ? 0 : problem_.num_views();
     for (int v = 0; v < summed; ++v) {
@@ -300,7 +387,6 @@ std::span<double> CpuBackend<T>::end_pass() {
             problem_.views[static_cast<std::size_t>(v)].scale);
     }
     close(w_view_, sums_.data() + layout_.c(0), 1.0);
-    open_rows_ = 0;
   }
   // Without missing views every view has the same C.
   for (int index = 1; index < problem_.num_c(); ++index) {
@@ -337,12 +423,13 @@ void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
 template <class T>
 void CpuBackend<T>::scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1,
                               RowStats* by_row, int thread) const {
-  T* const packed = scratch_[static_cast<std::size_t>(thread)].packed.data();
-  for (std::int64_t j0 = 0; j0 < data.columns; j0 += kProjectColumns) {
-    const std::int64_t n = std::min(kProjectColumns, data.columns - j0);
-    pack_rows(data, i0, i1, j0, n, packed, kProjectColumns);
-    for (std::int64_t i = 0; i < i1 - i0; ++i) {
-      const RowStats part = kernels_.stats(packed + i * kProjectColumns, n);
+  T* const packed = scratch_[static_cast<std::size_t>(thread)].rows.data();
+  const auto pack = kernels_.pack[static_cast<int>(data.dtype)];
+  for (std::int64_t i = 0; i < i1 - i0; ++i) {
+    for (std::int64_t j0 = 0; j0 < data.columns; j0 += kProjectColumns) {
+      const std::int64_t n = std::min(kProjectColumns, data.columns - j0);
+      pack(stored_rows(data, i0 + i, j0).data, n, packed, round_up(n, kColumnAlign));
+      const RowStats part = kernels_.stats(packed, n);
       by_row[i].sum_of_squares += part.sum_of_squares;
       by_row[i].minimum = std::min(by_row[i].minimum, part.minimum);
       by_row[i].nonfinite += part.nonfinite;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "backend/cpu/cpu_backend.h"
-#include "backend/cpu/nnls/active_set.h"
 
 namespace cofactor::cpu {
 
@@ -14,73 +13,32 @@ void CpuBackend<T>::gram_of(const ViewState& state, Factor which, int fit, doubl
   const T* const h = state.factor(which).data() + first_component(fit) * state.stride;
   // At most 32 parts however wide the view, so that their k x k sums stay small.
   const std::int64_t part_columns =
-      std::max(kGramColumns, round_up(divide_up(state.columns, 32), kGramColumns));
+      std::max(kProjectColumns, round_up(divide_up(state.columns, 32), kProjectColumns));
   const std::int64_t parts = divide_up(state.columns, part_columns);
   std::vector<double> sums(static_cast<std::size_t>(parts) * size, 0.0);
   run(parts, [&](std::int64_t part, int thread) {
     Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+    std::vector<T> product(size);
     double* const sum = sums.data() + static_cast<std::size_t>(part) * size;
-    const std::int64_t last = std::min(state.stride, (part + 1) * part_columns);
-    for (std::int64_t j0 = part * part_columns; j0 < last; j0 += kGramColumns) {
-      const std::int64_t n = std::min(kGramColumns, last - j0);
-      for (int r0 = 0; r0 < k; r0 += static_cast<int>(tile_rows_)) {
-        const int rows = std::min(k - r0, static_cast<int>(tile_rows_));
-        T* const partial = scratch.sums.data();
-        std::fill_n(partial, rows * k * kernels_.lanes, T{0});
-        const StoredRows<T> factor{reinterpret_cast<const char*>(h + r0 * state.stride + j0),
-                                   state.stride * static_cast<std::int64_t>(sizeof(T)), sizeof(T),
-                                   nullptr};
-        kernels_.project(factor, rows, h + j0, state.stride, k, n, partial, nullptr);
-        // project_sum writes its result transposed; a Gram matrix does not mind.
-        for (int i = 0; i < rows; ++i) {
-          for (int r = 0; r < k; ++r) {
-            T value;
-            kernels_.project_sum(partial + (i * k + r) * kernels_.lanes, 1, 1, &value, 1);
-            sum[(r0 + i) * k + r] += static_cast<double>(value);
-          }
-        }
+    const std::int64_t last = std::min(state.columns, (part + 1) * part_columns);
+    for (std::int64_t j0 = part * part_columns; j0 < last; j0 += kProjectColumns) {
+      const std::int64_t n = std::min(kProjectColumns, last - j0);
+      for (int r = 0; r < k; ++r) {
+        kernels_.exact.pack_factor(h + r * state.stride + j0, round_up(n, kColumnAlign),
+                                   scratch.factor.data() + r * kProjectColumns);
       }
+      const MatrixView rows{h, kComputeType<T>, k, state.columns, state.stride};
+      std::fill(product.begin(), product.end(), T{0});
+      kernels_.exact.project[static_cast<int>(kComputeType<T>)](
+          stored_rows(rows, 0, j0), k, scratch.factor.data(), k, n, T{1}, product.data(), k,
+          scratch.product.data());
+      for (std::size_t i = 0; i < size; ++i) sum[i] += static_cast<double>(product[i]);
     }
   });
   std::fill_n(out, size, 0.0);
   for (std::int64_t part = 0; part < parts; ++part) {
     for (std::size_t i = 0; i < size; ++i)
       out[i] += sums[static_cast<std::size_t>(part) * size + i];
-  }
-}
-
-template <class T>
-void CpuBackend<T>::solve_columns(NnlsArgs<T> args, const ScaledGram<T>& gram, int thread) const {
-  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-  scratch.unfinished.resize(static_cast<std::size_t>(args.count));
-  args.k = gram.k;
-  args.gram = gram.gram.data();
-  args.inv_sqrt_diag = gram.inv_sqrt_diag.data();
-  args.tolerance = static_cast<T>(options_.tolerance);
-  args.max_sweeps = options_.max_sweeps;
-  args.unfinished = scratch.unfinished.data();
-  args.scratch = scratch.nnls.data();
-  if (kernels_.nnls(args) == 0) return;
-
-  const auto size = static_cast<std::size_t>(gram.k);
-  std::vector<double> matrix, b(size), x(size);
-  for (std::int64_t i = 0; i < args.count; ++i) {
-    if (scratch.unfinished[static_cast<std::size_t>(i)] == 0) continue;
-    matrix = gram.exact;
-    for (std::size_t r = 0; r < size; ++r) {
-      const auto row = static_cast<std::int64_t>(r);
-      const double scale = gram.inv_sqrt_diag[r];
-      b[r] = (static_cast<double>(args.b[row * args.ldb + i]) - args.shift) * scale;
-      x[r] = scale > 0 ? args.x[row * args.ldx + i] / scale : 0.0;
-      if (args.diagonal != nullptr) {
-        matrix[r * (size + 1)] += args.diagonal[row * args.ld_diagonal + i] * scale * scale;
-      }
-    }
-    ActiveSetSolver(matrix.data(), gram.k).solve(b.data(), x.data());
-    for (std::size_t r = 0; r < size; ++r) {
-      args.x[static_cast<std::int64_t>(r) * args.ldx + i] =
-          static_cast<T>(x[r] * gram.inv_sqrt_diag[r]);
-    }
   }
 }
 
@@ -101,7 +59,7 @@ void CpuBackend<T>::solve_h() {
       Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
       const std::int64_t j0 = task * kSolveColumns;
       const std::int64_t n = std::min(kSolveColumns, state.columns - j0);
-      T* const b = scratch.tile.data();
+      T* const b = scratch.columns.data();
       for (int r = 0; r < k_; ++r) {
         const double* const from = sums + r * state.columns + j0;
         for (std::int64_t j = 0; j < n; ++j) b[r * kSolveColumns + j] = static_cast<T>(from[j]);
@@ -118,7 +76,7 @@ void CpuBackend<T>::solve_h() {
         args.x = state.solved.data() + begin * state.stride + j0;
         args.ldx = state.stride;
         args.warm = true;
-        solve_columns(args, grams[static_cast<std::size_t>(fit)], thread);
+        scratch.nnls.solve(args, grams[static_cast<std::size_t>(fit)]);
       }
     });
   }

@@ -19,11 +19,28 @@ const Kernels<T>& table() {
   return instance;
 }
 
+#ifdef COFACTOR_X86
+/// AVX-512 with the bfloat16 unit, which changes the rounded products alone.
+const Kernels<float>& table_with_bf16() {
+  static const Kernels<float> instance = [] {
+    Kernels<float> filled = table<float, Level::kAvx512>();
+    fill_project<Level::kAvx512BF16>(filled);
+    fill_accumulate<Level::kAvx512BF16>(filled);
+    return filled;
+  }();
+  return instance;
+}
+#endif
+
 }  // namespace
 
 template <class T>
 const Kernels<T>& kernels(Level level) {
 #ifdef COFACTOR_X86
+  if (level == Level::kAvx512BF16) {
+    if constexpr (sizeof(T) == 4) return table_with_bf16();
+    return table<T, Level::kAvx512>();
+  }
   if (level == Level::kAvx512) return table<T, Level::kAvx512>();
   if (level == Level::kAvx2) return table<T, Level::kAvx2>();
 #else

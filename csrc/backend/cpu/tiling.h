@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
+#include "core/cache_sizes.h"
 #include "core/problem.h"
 
 namespace cofactor::cpu {
@@ -13,9 +14,6 @@ namespace cofactor::cpu {
 
 /// Columns of H that are solved together.
 inline constexpr std::int64_t kSolveColumns = 128;
-/// Columns that a Gram matrix sums in the compute type before float64, as many as a panel has rows.
-/// Part of the result.
-inline constexpr std::int64_t kGramColumns = kPanelRows;
 
 [[nodiscard]] constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -24,10 +22,31 @@ inline constexpr std::int64_t kGramColumns = kPanelRows;
   return (n + by - 1) / by;
 }
 
-/// Rows of the first product's tile: as many as keep its partial sums within a quarter megabyte.
-[[nodiscard]] inline std::int64_t project_rows(int total_rank, std::int64_t sum_bytes) {
-  const std::int64_t fit = std::int64_t{256} * 1024 / (std::max(total_rank, 1) * sum_bytes);
-  return std::clamp<std::int64_t>(fit / 2 * 2, 4, 32);
+/// How a pass divides its rows.
+struct RowTiling {
+  std::int64_t tile_rows;   ///< rows of one task of the first product
+  std::int64_t group_rows;  ///< rows whose second products follow together
+};
+
+/// Groups are small enough that the second product finds its rows in the last-level cache, where
+/// up to three of them are under way beside the factors, and large enough to give every thread a
+/// tile.
+[[nodiscard]] inline RowTiling row_tiling(std::int64_t rows, std::int64_t row_bytes, int threads,
+                                          const CacheSizes& cache) {
+  const std::int64_t cached = cache.last / 8 / std::max<std::int64_t>(row_bytes, 1);
+  // Multiples of every level's tile; as tall as the rest allows, since every tile reads all of H.
+  std::int64_t tile = 96;
+  if (tile * threads > cached) tile = 48;
+  while (tile > 12 && rows < 4 * threads * tile) tile /= 2;
+  const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, 1, 16);
+  return {tile, tile * std::max<std::int64_t>(tiles, threads)};
+}
+
+/// Components that the first product takes at a time, so that their part of the packed factor
+/// stays in the second-level cache.
+[[nodiscard]] inline int rank_block(std::int64_t number_bytes, const CacheSizes& cache) {
+  const std::int64_t fit = cache.l2 / 2 / (kProjectColumns * number_bytes);
+  return static_cast<int>(std::clamp<std::int64_t>(fit / 12 * 12, 24, 12 * 1024));
 }
 
 }  // namespace cofactor::cpu

@@ -14,7 +14,6 @@ class LoopFixture : public RandomTest, public ::testing::WithParamInterface<bool
  protected:
   static std::unique_ptr<Backend> backend_for(const Coupled& data, BackendOptions options) {
     options.float64 = GetParam();
-    options.max_sweeps = 1000000;
     auto backend = make_cpu_backend(data.problem, options);
     for (int v = 0; v < data.problem.num_views(); ++v) {
       backend->set_input(v, data.start[static_cast<std::size_t>(v)].values.data());

@@ -17,10 +17,11 @@ namespace {
 class ScriptedBackend final : public Backend {
  public:
   explicit ScriptedBackend(std::vector<std::vector<double>> script)
-      : script_(std::move(script)), sums_(script_.size() * script_.size()) {}
+      : script_(std::move(script)), sums_(script_.size() * script_.size(), 1.0) {}
 
   void set_input(int, const double*) override {}
   void get_factor(Factor, int, double*) const override {}
+  void set_component(int, const Block&) override {}
   void begin_pass(PassMode mode) override {
     residual_ = mode == PassMode::kResidual;
     if (residual_) {
@@ -55,11 +56,16 @@ class ScriptedBackend final : public Backend {
   void restore(int fit) override { note("restore " + std::to_string(fit)); }
   void adopt_input() override { note("adopt"); }
   void scan(const Block&, std::vector<ViewStats>&) override {}
+  void set_precision(Precision precision) override {
+    if (precision != precision_) note(precision == Precision::kFull ? "full" : "bfloat16");
+    precision_ = precision;
+  }
   [[nodiscard]] int compute_size() const override { return 8; }
 
   std::vector<std::string> notes;
 
  private:
+  Precision precision_ = Precision::kFull;
   void note(const std::string& text) { notes.push_back(text); }
 
   std::vector<std::vector<double>> script_;
@@ -168,6 +174,46 @@ TEST(LoopScriptTest, ADoneFitStaysWhereItIsWhileOthersGoOn) {
   int advanced = 0;
   for (const std::string& note : outcome.notes) advanced += note.starts_with("advance 0") ? 1 : 0;
   EXPECT_EQ(advanced, 2);
+}
+
+TEST(LoopScriptTest, AFitInBfloat16EndsInTheComputeTypeForWhatFollows) {
+  AlsOptions options = passes(1);
+  options.compute = Compute::kBFloat16;
+  EXPECT_EQ(play({{50}}, options).notes,
+            (Notes{"bfloat16", "pass", "advance 0 by 0", "full", "restore 0"}));
+}
+
+TEST(LoopScriptTest, AFitThatChoosesLeavesBfloat16WhenItGainsLittle) {
+  AlsOptions options = passes(5);
+  options.extrapolate = false;
+  options.tolerance = 1e-6;
+  options.compute = Compute::kAuto;
+  const Outcome outcome = play({{50, 40, 39.999, 30, 30}}, options);
+  EXPECT_EQ(outcome.notes, (Notes{"bfloat16", "pass", "advance 0 by 0", "pass", "advance 0 by 0",
+                                  "pass", "advance 0 by 0", "full", "pass", "advance 0 by 0",
+                                  "pass", "advance 0 by 0", "restore 0", "restore 0"}));
+  EXPECT_EQ(outcome.result.fits[0].stop_reason, "converged");
+}
+
+TEST(LoopScriptTest, AFitThatConvergesInBfloat16GoesOn) {
+  AlsOptions options = passes(4);
+  options.extrapolate = false;
+  options.tolerance = 0.3;
+  options.compute = Compute::kAuto;
+  const Outcome outcome = play({{50, 40, 35, 20}}, options);
+  EXPECT_EQ(outcome.result.fits[0].iterations, 3);
+  EXPECT_EQ(outcome.result.fits[0].stop_reason, "converged");
+}
+
+TEST(LoopScriptTest, TheLastPassOfAFitThatChoosesIsInTheComputeType) {
+  AlsOptions options = passes(3);
+  options.extrapolate = false;
+  options.compute = Compute::kAuto;
+  EXPECT_EQ(play({{50, 40, 30}}, options).notes,
+            (Notes{"bfloat16", "pass", "advance 0 by 0", "pass", "advance 0 by 0", "full", "pass",
+                   "advance 0 by 0", "restore 0"}));
+  options.max_iterations = 1;
+  EXPECT_EQ(play({{50}}, options).notes, (Notes{"pass", "advance 0 by 0", "restore 0"}));
 }
 
 TEST(LoopScriptTest, OneUntrustedFitCostsOneReadForAll) {

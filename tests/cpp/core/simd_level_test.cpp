@@ -19,6 +19,20 @@ TEST(SimdLevelTest, ScalarIsAlwaysThereAndLevelsAscend) {
   EXPECT_EQ(std::adjacent_find(levels.begin(), levels.end()), levels.end());
 }
 
+TEST(SimdLevelTest, EveryLevelHasItsName) {
+  EXPECT_EQ(name_of(Level::kScalar), "scalar");
+  EXPECT_EQ(name_of(Level::kAvx2), "avx2");
+  EXPECT_EQ(name_of(Level::kAvx512), "avx512");
+  EXPECT_EQ(name_of(Level::kAvx512BF16), "avx512bf16");
+}
+
+TEST(SimdLevelTest, ALevelComesWithTheNarrowerOnes) {
+  const auto levels = supported_levels();
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    EXPECT_EQ(static_cast<std::size_t>(levels[i]), i);
+  }
+}
+
 TEST(SimdLevelTest, TheWidestIsTheDefault) {
   for (const char* value : {static_cast<const char*>(nullptr), ""}) {
     const ScopedEnvironment variable("COFACTOR_SIMD", value);
@@ -37,7 +51,7 @@ TEST(SimdLevelTest, TheVariableForcesEverySupportedLevel) {
 TEST(SimdLevelTest, TheVariableRefusesWhatIsUnknownOrUnsupported) {
   const auto levels = supported_levels();
   std::vector<std::string> names{"sse9", "AVX2", "avx2,avx512", " scalar"};
-  for (const Level level : {Level::kAvx2, Level::kAvx512}) {
+  for (const Level level : {Level::kAvx2, Level::kAvx512, Level::kAvx512BF16}) {
     if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
       names.emplace_back(name_of(level));
     }
@@ -60,20 +74,27 @@ TEST(SimdLevelTest, TheVariableRefusesWhatIsUnknownOrUnsupported) {
 
 TEST(SimdLevelTest, EveryTableIsFull) {
   for (const Level level : supported_levels()) {
-    const auto check = [&](const auto& table, int lanes) {
-      EXPECT_EQ(table.lanes, lanes) << name_of(level);
-      EXPECT_EQ(cpu::kColumnAlign % table.lanes, 0);
+    SCOPED_TRACE(name_of(level));
+    const auto check_products = [&](const auto& products) {
+      EXPECT_GT(products.factor_size, 0);
+      EXPECT_NE(products.pack_factor, nullptr);
+      for (const auto project : products.project) EXPECT_NE(project, nullptr);
+      for (const auto accumulate : products.accumulate) EXPECT_NE(accumulate, nullptr);
+    };
+    const auto check = [&](const auto& table) {
       for (const auto pack : table.pack) EXPECT_NE(pack, nullptr);
-      EXPECT_NE(table.project, nullptr);
-      EXPECT_NE(table.project_sum, nullptr);
-      EXPECT_NE(table.accumulate, nullptr);
+      check_products(table.exact);
+      EXPECT_EQ(table.exact.round, nullptr);
       EXPECT_NE(table.residual, nullptr);
       EXPECT_NE(table.nnls, nullptr);
       EXPECT_NE(table.stats, nullptr);
     };
-    const int lanes = level == Level::kScalar ? 1 : level == Level::kAvx2 ? 8 : 16;
-    check(cpu::kernels<float>(level), lanes);
-    check(cpu::kernels<double>(level), level == Level::kScalar ? 1 : lanes / 2);
+    check(cpu::kernels<float>(level));
+    check(cpu::kernels<double>(level));
+    check_products(cpu::kernels<float>(level).rounded);
+    EXPECT_NE(cpu::kernels<float>(level).rounded.round, nullptr);
+    // Only float32 problems have them.
+    EXPECT_EQ(cpu::kernels<double>(level).rounded.factor_size, 0);
   }
 }
 

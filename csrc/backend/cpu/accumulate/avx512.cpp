@@ -6,12 +6,13 @@ namespace cofactor::cpu {
 
 template <>
 void fill_accumulate<Level::kAvx512>(Kernels<float>& table) {
-  table.accumulate = accumulate<SimdF32>;
+  fill_accumulate_table<Exact<SimdF32>>(table.exact);
+  fill_accumulate_table<Rounded<SimdF32>>(table.rounded);
 }
 
 template <>
 void fill_accumulate<Level::kAvx512>(Kernels<double>& table) {
-  table.accumulate = accumulate<SimdF64>;
+  fill_accumulate_table<Exact<SimdF64>>(table.exact);
 }
 
 }  // namespace cofactor::cpu

@@ -4,27 +4,51 @@
 // each, so that neither tiles nor blocks change the order of a sum.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/prefetch.h"
+#include "backend/cpu/simd/operands.h"
 
 namespace cofactor::cpu {
 namespace {
 
-template <class V, int kComponents, int kVectors>
-void accumulate_tile(const typename V::T* x, std::int64_t ldx, std::int64_t rows,
-                     const typename V::T* w, std::int64_t ldw, typename V::T* s, std::int64_t lds) {
-  using Reg = typename V::Reg;
-  Reg sum[kComponents][kVectors];
+/// With Source a type of stored numbers, also leaves the converted rows in `packed`; else reads
+/// them from there. `steps` counts operands of Ops::kRows rows.
+template <class Ops, class Source, int kComponents, int kVectors>
+void accumulate_tile(const char* x, const char* next, std::int64_t stride,
+                     typename Ops::Packed* packed, std::int64_t steps,
+                     const typename Ops::Weight* w, std::int64_t ldw, typename Ops::T* s,
+                     std::int64_t lds) {
+  using V = typename Ops::V;
+  constexpr std::int64_t kNumbers = std::int64_t{V::kLanes} * Ops::kRows;
+  constexpr std::int64_t kTileRow = V::kAccumulateVectors * kNumbers;
+  typename V::Reg sum[kComponents][kVectors];
   for (int r = 0; r < kComponents; ++r) {
     for (int c = 0; c < kVectors; ++c) sum[r][c] = V::load(s + r * lds + c * V::kLanes);
   }
-  for (std::int64_t i = 0; i < rows; ++i) {
-    Reg xv[kVectors];
-    for (int c = 0; c < kVectors; ++c) xv[c] = V::loadu(x + i * ldx + c * V::kLanes);
+  for (std::int64_t i = 0; i < steps; ++i) {
+    typename Ops::Operand xv[kVectors];
+    if constexpr (std::is_same_v<Source, FromPacked>) {
+      for (int c = 0; c < kVectors; ++c) xv[c] = Ops::load(packed + i * kTileRow + c * kNumbers);
+    } else {
+      const char* const row = x + i * Ops::kRows * stride;
+      const std::int64_t ahead = i + kPrefetchRows / Ops::kRows;
+      const char* const fetched = ahead < steps ? x + ahead * Ops::kRows * stride
+                                                : next + (ahead - steps) * Ops::kRows * stride;
+      for (int one = 0; one < Ops::kRows; ++one) {
+        prefetch(fetched + one * stride,
+                 kVectors * V::kLanes * static_cast<std::int64_t>(sizeof(Source)));
+      }
+      const auto* const from = reinterpret_cast<const Source*>(row);
+      for (int c = 0; c < kVectors; ++c) {
+        xv[c] = Ops::rows(from + c * V::kLanes, stride);
+        Ops::store(packed + i * kTileRow + c * kNumbers, xv[c]);
+      }
+    }
     for (int r = 0; r < kComponents; ++r) {
-      const Reg wv = V::broadcast(w[r * ldw + i]);
-      for (int c = 0; c < kVectors; ++c) sum[r][c] = V::fma(wv, xv[c], sum[r][c]);
+      const typename Ops::Operand wv = Ops::broadcast(w[r * ldw + i]);
+      for (int c = 0; c < kVectors; ++c) sum[r][c] = Ops::multiply_add(wv, xv[c], sum[r][c]);
     }
   }
   for (int r = 0; r < kComponents; ++r) {
@@ -33,60 +57,94 @@ void accumulate_tile(const typename V::T* x, std::int64_t ldx, std::int64_t rows
 }
 
 /// Picks the instance for a run-time tile size of at most kComponents x kVectors.
-template <class V, int kComponents, int kVectors>
-void accumulate_any(int components, int vectors, const typename V::T* x, std::int64_t ldx,
-                    std::int64_t rows, const typename V::T* w, std::int64_t ldw, typename V::T* s,
+template <class Ops, class Source, int kComponents, int kVectors>
+void accumulate_any(int components, int vectors, const char* x, const char* next,
+                    std::int64_t stride, typename Ops::Packed* packed, std::int64_t steps,
+                    const typename Ops::Weight* w, std::int64_t ldw, typename Ops::T* s,
                     std::int64_t lds) {
   if (components == kComponents && vectors == kVectors) {
-    accumulate_tile<V, kComponents, kVectors>(x, ldx, rows, w, ldw, s, lds);
+    accumulate_tile<Ops, Source, kComponents, kVectors>(x, next, stride, packed, steps, w, ldw, s,
+                                                        lds);
     return;
   }
-  if constexpr (kVectors > 1) {
-    if (vectors < kVectors) {
-      accumulate_any<V, kComponents, kVectors - 1>(components, vectors, x, ldx, rows, w, ldw, s,
-                                                   lds);
+  if constexpr (kComponents > 1) {
+    if (components < kComponents) {
+      accumulate_any<Ops, Source, kComponents - 1, kVectors>(components, vectors, x, next, stride,
+                                                             packed, steps, w, ldw, s, lds);
       return;
     }
   }
-  if constexpr (kComponents > 1) {
-    accumulate_any<V, kComponents - 1, kVectors>(components, vectors, x, ldx, rows, w, ldw, s, lds);
+  // Fewer vectors than a whole tile are always packed first.
+  if constexpr (kVectors > 1 && std::is_same_v<Source, FromPacked>) {
+    accumulate_any<Ops, Source, kComponents, kVectors - 1>(components, vectors, x, next, stride,
+                                                           packed, steps, w, ldw, s, lds);
   }
 }
 
-template <class V>
-void accumulate(const StoredRows<typename V::T>& x, int rows, const typename V::T* w,
-                std::int64_t ldw, int k, std::int64_t n, typename V::T* s, std::int64_t lds,
-                typename V::T* packed) {
-  using T = typename V::T;
+template <class Ops, class Stored>
+void accumulate(const StoredRows& x, int rows, const typename Ops::T* w, std::int64_t ldw, int k,
+                std::int64_t n, typename Ops::T* s, std::int64_t lds, void* space) {
+  using V = typename Ops::V;
+  using Packed = typename Ops::Packed;
   constexpr std::int64_t kStep = std::int64_t{V::kAccumulateVectors} * V::kLanes;
+  static_assert(sizeof(typename Ops::T) * kAccumulateRows * kStep <= kTileBytes);
+  auto* const packed = static_cast<Packed*>(space);
+  auto* const weight_space =
+      reinterpret_cast<typename Ops::T*>(static_cast<char*>(space) + kTileBytes);
   const int k_tiles = (k + V::kAccumulateComponents - 1) / V::kAccumulateComponents;
-  const std::int64_t padded = (n + kColumnAlign - 1) / kColumnAlign * kColumnAlign;
-  constexpr int kAhead = 4;
-  const T* tile = packed;
-  std::int64_t ldx = kAccumulateColumns;
-  if (x.pack == nullptr) {
-    tile = reinterpret_cast<const T*>(x.data);
-    ldx = x.stride / static_cast<std::int64_t>(sizeof(T));
-  } else {
-    for (int i = 0; i < rows; ++i) {
-      const char* const row = x.data + i * x.stride;
-      // A few rows ahead and no more: rows a power of two apart share a handful of cache sets.
-      if (i + kAhead < rows) prefetch(row + kAhead * x.stride, n * x.itemsize);
-      x.pack(row, n, packed + i * kAccumulateColumns, padded);
+  for (int i = 0; i < rows; i += kAccumulateRows) {
+    const int count = rows - i < kAccumulateRows ? rows - i : kAccumulateRows;
+    const int steps = (count + Ops::kRows - 1) / Ops::kRows;
+    const typename Ops::Weight* const weights = Ops::weights(w + i, ldw, count, k, weight_space);
+    const std::int64_t weight_stride = Ops::weight_stride(ldw);
+    const char* const data = x.data + i * x.stride;
+    for (std::int64_t j = 0; j < n; j += kStep) {
+      const std::int64_t width = n - j < kStep ? n - j : kStep;
+      const auto vectors = static_cast<int>((width + V::kLanes - 1) / V::kLanes);
+      const char* const stored = data + j * static_cast<std::int64_t>(sizeof(Stored));
+      const bool last = j + kStep >= n;
+      const char* const next = last ? data + kAccumulateRows * x.stride
+                                    : stored + kStep * static_cast<std::int64_t>(sizeof(Stored));
+      const bool convert =
+          Ops::template kConverts<Stored> && width == kStep && count % Ops::kRows == 0;
+      if (!convert) {
+        for (int step = 0; step < steps; ++step) {
+          const char* const row = stored + step * Ops::kRows * x.stride;
+          const bool paired = Ops::kRows == 2 && 2 * step + 1 < count;
+          Ops::pack_rows(reinterpret_cast<const Stored*>(row),
+                         paired ? reinterpret_cast<const Stored*>(row + x.stride) : nullptr, width,
+                         packed + step * kStep * Ops::kRows, vectors * V::kLanes);
+        }
+      }
+      for (int kt = 0; kt < k_tiles; ++kt) {
+        const int r0 = kt * (k / k_tiles) + (kt < k % k_tiles ? kt : k % k_tiles);
+        const int components = k / k_tiles + (kt < k % k_tiles ? 1 : 0);
+        const auto* const from = weights + r0 * weight_stride;
+        typename Ops::T* const to = s + r0 * lds + j;
+        if constexpr (Ops::template kConverts<Stored>) {
+          if (convert && kt == 0) {
+            accumulate_any<Ops, Stored, V::kAccumulateComponents, V::kAccumulateVectors>(
+                components, vectors, stored, next, x.stride, packed, steps, from, weight_stride, to,
+                lds);
+            continue;
+          }
+        }
+        accumulate_any<Ops, FromPacked, V::kAccumulateComponents, V::kAccumulateVectors>(
+            components, vectors, stored, next, x.stride, packed, steps, from, weight_stride, to,
+            lds);
+      }
     }
   }
-  for (std::int64_t j = 0; j < padded; j += kStep) {
-    const std::int64_t left = (padded - j) / V::kLanes;
-    const int vectors =
-        left < V::kAccumulateVectors ? static_cast<int>(left) : V::kAccumulateVectors;
-    for (int kt = 0; kt < k_tiles; ++kt) {
-      const std::int64_t r0 = static_cast<std::int64_t>(k) * kt / k_tiles;
-      const std::int64_t r1 = static_cast<std::int64_t>(k) * (kt + 1) / k_tiles;
-      accumulate_any<V, V::kAccumulateComponents, V::kAccumulateVectors>(
-          static_cast<int>(r1 - r0), vectors, tile + j, ldx, rows, w + r0 * ldw, ldw,
-          s + r0 * lds + j, lds);
-    }
-  }
+}
+
+/// The table's part of this product.
+template <class Ops>
+void fill_accumulate_table(Products<typename Ops::T>& table) {
+  table.accumulate[static_cast<int>(DType::kUInt8)] = accumulate<Ops, std::uint8_t>;
+  table.accumulate[static_cast<int>(DType::kFloat16)] = accumulate<Ops, Float16>;
+  table.accumulate[static_cast<int>(DType::kBFloat16)] = accumulate<Ops, BFloat16>;
+  table.accumulate[static_cast<int>(DType::kFloat32)] = accumulate<Ops, float>;
+  table.accumulate[static_cast<int>(DType::kFloat64)] = accumulate<Ops, double>;
 }
 
 }  // namespace

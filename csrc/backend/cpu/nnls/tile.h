@@ -1,140 +1,349 @@
 #pragma once
 
-// Batched non-negative least squares by cyclic coordinate descent, one problem a lane.
-//
-// The problem is scaled to a unit diagonal, x <- sqrt(G_rr) x and b <- b / sqrt(G_rr), where a
-// coordinate's step is -min(x_r, g_r): the size of a step is the coordinate's violation of the
-// optimality conditions, so the stopping test costs nothing. A lane whose largest step in a sweep
-// is within tolerance is frozen; its result depends on its own problem alone and not on its
-// neighbours, hence not on how rows fall into tiles.
+// Non-negative least-squares problems side by side, one a lane, in the scaling to a unit diagonal:
+// x <- sqrt(G_rr) x and b <- b / sqrt(G_rr).
 
 #include <cstdint>
+#include <limits>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/nnls/cholesky.h"
 
 namespace cofactor::cpu {
 namespace {
 
-template <class V, int kVectors>
-std::int64_t nnls_tile(const NnlsArgs<typename V::T>& args, std::int64_t first) {
+/// An array of a tile has a vector of lanes for each coordinate; rows from k on belong to the
+/// identity that extends the Gram matrix, and stay 0.
+template <class V>
+class Tile {
+ public:
   using T = typename V::T;
   using Reg = typename V::Reg;
-  constexpr std::int64_t kWidth = std::int64_t{kVectors} * V::kLanes;
-  const std::int64_t left = args.count - first;
-  const std::int64_t width = left < kWidth ? left : kWidth;
-  const int k = args.k;
-  T* const x = args.scratch;
-  T* const b = x + k * kWidth;
-  T* const inv = b + k * kWidth;  // 1 / (1 + d), used only with a diagonal
+  static constexpr int kLanes = V::kLanes;
+  /// What a lane's point lacks to be the solution.
+  struct Verdict {
+    T infeasible[kLanes];  ///< number of coordinates on the wrong side of their constraint
+    T open[kLanes];        ///< not 0 where one is negative or the violation beyond the tolerance
+  };
 
-  for (int r = 0; r < k; ++r) {
-    const T s = args.inv_sqrt_diag[r];
-    for (std::int64_t i = 0; i < width; ++i) {
-      b[r * kWidth + i] = (args.b[r * args.ldb + first + i] - args.shift) * s;
-      const T start = args.warm && s > 0 ? args.x[r * args.ldx + first + i] / s : T{0};
-      x[r * kWidth + i] = start;
-      if (args.diagonal != nullptr) {
-        inv[r * kWidth + i] =
-            T{1} / (T{1} + args.diagonal[r * args.ld_diagonal + first + i] * s * s);
-      }
-    }
-    for (std::int64_t i = width; i < kWidth; ++i) {
-      b[r * kWidth + i] = 0;
-      x[r * kWidth + i] = 0;
-      inv[r * kWidth + i] = 1;
+  Tile(const NnlsArgs<T>& args, T* numbers)
+      : args_(args),
+        stride_(nnls_stride(args.k)),
+        b_(take(numbers, stride_)),
+        x_(take(numbers, stride_)),
+        face_(take(numbers, stride_)),
+        infeasible_(take(numbers, stride_)),
+        rhs_(take(numbers, stride_)),
+        diagonal_(args.diagonal == nullptr ? nullptr : take(numbers, stride_)),
+        cholesky_(take(numbers, Cholesky<V>::size(stride_)), stride_),
+        index_(reinterpret_cast<std::int32_t*>(numbers)) {
+    for (std::int64_t i = 0; i < stride_ * kLanes; ++i) b_[i] = x_[i] = face_[i] = 0;
+    for (std::int64_t i = 0; diagonal_ != nullptr && i < stride_ * kLanes; ++i) diagonal_[i] = 0;
+    for (int lane = 0; lane < kLanes; ++lane) largest_b_[lane] = 0;
+  }
+
+  /// Puts a column into a lane; `largest` is its largest scaled |b|.
+  void load(int lane, std::int64_t column, T largest) {
+    largest_b_[lane] = largest;
+    for (int r = 0; r < args_.k; ++r) {
+      const T s = args_.inv_sqrt_diag[r];
+      const std::int64_t at = std::int64_t{r} * kLanes + lane;
+      b_[at] = (args_.b[r * args_.ldb + column] - args_.shift) * s;
+      if (diagonal_ == nullptr) continue;
+      diagonal_[at] = within_range(args_.diagonal[r * args_.ld_diagonal + column] * s * s);
     }
   }
 
-  Reg limit[kVectors], active[kVectors];
-  for (int c = 0; c < kVectors; ++c) {
+  /// Puts n consecutive columns into the lanes, and the start into x: the given one, or b over the
+  /// row sums of G, which is the solution where all coordinates are alike.
+  void load_start(std::int64_t first, int n) {
     Reg largest = V::zero();
-    for (int r = 0; r < k; ++r) {
-      largest = V::max(largest, V::abs(V::load(b + r * kWidth + c * V::kLanes)));
-    }
-    limit[c] = V::mul(V::broadcast(args.tolerance), largest);
-    active[c] = V::broadcast(T{1});
-  }
-
-  for (int sweep = 0; sweep < args.max_sweeps; ++sweep) {
-    Reg violation[kVectors];
-    for (int c = 0; c < kVectors; ++c) violation[c] = V::zero();
-    for (int r = 0; r < k; ++r) {
-      const T* const row = args.gram + static_cast<std::int64_t>(r) * k;
-      // Two chains, with the newest coordinate in the last term: the next sum starts early.
-      Reg g0[kVectors], g1[kVectors];
-      for (int c = 0; c < kVectors; ++c) {
-        g0[c] = V::sub(V::zero(), V::load(b + r * kWidth + c * V::kLanes));
-        g1[c] = V::zero();
+    for (int r = 0; r < args_.k; ++r) {
+      const std::int64_t at = std::int64_t{r} * kLanes;
+      const T s = args_.inv_sqrt_diag[r];
+      const Reg scale = V::broadcast(s);
+      const Reg b =
+          V::mul(V::sub(consecutive(args_.b + r * args_.ldb + first, n), V::broadcast(args_.shift)),
+                 scale);
+      V::store(b_ + at, b);
+      largest = V::max(largest, V::abs(b));
+      Reg sum = V::broadcast(args_.row_sum[r]);
+      if (diagonal_ != nullptr) {
+        for (int lane = 0; lane < n; ++lane) {
+          const T d = args_.diagonal[r * args_.ld_diagonal + first + lane];
+          diagonal_[at + lane] = within_range(d * s * s);
+        }
+        sum = V::add(sum, V::load(diagonal_ + at));
       }
-      const auto add_terms = [&](int l0, int l1) {
-        int l = l0;
-        for (; l + 1 < l1; l += 2) {
-          const Reg a0 = V::broadcast(row[l]), a1 = V::broadcast(row[l + 1]);
-          for (int c = 0; c < kVectors; ++c) {
-            g0[c] = V::fma(a0, V::load(x + l * kWidth + c * V::kLanes), g0[c]);
-            g1[c] = V::fma(a1, V::load(x + (l + 1) * kWidth + c * V::kLanes), g1[c]);
-          }
-        }
-        if (l < l1) {
-          const Reg a0 = V::broadcast(row[l]);
-          for (int c = 0; c < kVectors; ++c) {
-            g0[c] = V::fma(a0, V::load(x + l * kWidth + c * V::kLanes), g0[c]);
-          }
-        }
-      };
-      add_terms(r, k);
-      add_terms(0, r);
-      for (int c = 0; c < kVectors; ++c) {
-        const Reg old = V::load(x + r * kWidth + c * V::kLanes);
-        Reg g = V::add(g0[c], g1[c]);
-        Reg step = g;
-        if (args.diagonal != nullptr) {
-          // g lacks the row's own diagonal d x, with 1 / (1 + d) at hand: d = 1 / inv - 1.
-          const Reg iv = V::load(inv + r * kWidth + c * V::kLanes);
-          const Reg d = V::sub(V::div(V::broadcast(T{1}), iv), V::broadcast(T{1}));
-          g = V::fma(d, old, g);
-          step = V::mul(g, iv);
-        }
+      if (!args_.warm) {
+        V::store(x_ + at, V::max(V::div(b, sum), V::zero()));
+      } else if (s > 0) {
+        V::store(x_ + at, V::div(consecutive(args_.x + r * args_.ldx + first, n), scale));
+      } else {
+        V::store(x_ + at, V::zero());
+      }
+    }
+    V::storeu(largest_b_, largest);
+  }
+  [[nodiscard]] T largest_b(int lane) const { return largest_b_[lane]; }
+
+  /// A sweep of cyclic coordinate descent in every lane.
+  void sweep() {
+    each_block([&]<int kRows>(int r0) {
+      Reg g[kRows];
+      gradient(r0, g);
+      for (int i = 0; i < kRows; ++i) {
+        const std::int64_t r = r0 + i;
+        const Reg old = V::load(x_ + r * kLanes);
+        Reg step = g[i];
+        if (diagonal_ != nullptr) step = V::div(step, diagonal(r));
         const Reg next = V::max(V::sub(old, step), V::zero());
-        const Reg delta = V::mul(V::sub(next, old), active[c]);
-        violation[c] = V::max(violation[c], V::abs(delta));
-        V::store(x + r * kWidth + c * V::kLanes, V::add(old, delta));
+        const Reg change = V::sub(next, old);
+        V::store(x_ + r * kLanes, next);
+        for (int j = i + 1; j < kRows; ++j) {
+          g[j] = V::fma(V::broadcast(args_.gram[r * stride_ + r0 + j]), change, g[j]);
+        }
+      }
+    });
+  }
+
+  /// Writes for every coordinate where the lanes are positive, as 1 or 0, `ld` numbers apart, and
+  /// how many of a lane are.
+  void store_faces(T* faces, std::int64_t ld, T* sizes) const {
+    Reg size = V::zero();
+    for (int r = 0; r < args_.k; ++r) {
+      const Reg positive = V::greater(V::load(x_ + r * kLanes), V::zero());
+      V::storeu(faces + r * ld, positive);
+      size = V::add(size, positive);
+    }
+    V::storeu(sizes, size);
+  }
+  void load_face(int lane, const T* face, std::int64_t ld) {
+    for (int r = 0; r < args_.k; ++r) face_[r * kLanes + lane] = face[r * ld];
+  }
+  void clear_face(int lane) {
+    for (int r = 0; r < args_.k; ++r) face_[r * kLanes + lane] = 0;
+  }
+
+  /// x <- the minimiser on each lane's face.
+  void minimise_on_faces() {
+    if (args_.k <= kMaskedRank) {
+      minimise_masked();
+    } else {
+      minimise_listed();
+    }
+    // What is below 0 by a rounding error is 0.
+    const Reg tiny = V::mul(V::broadcast(T{-1} / 16), limit());
+    for (int r = 0; r < args_.k; ++r) {
+      const Reg x = V::load(x_ + r * kLanes);
+      const Reg rounded = V::mul(V::greater(V::zero(), x), V::greater(x, tiny));
+      V::store(x_ + r * kLanes, V::fnma(rounded, x, x));
+    }
+  }
+
+  /// Compares the points with the conditions of optimality.
+  Verdict judge() {
+    Reg violation = V::zero(), infeasible = V::zero(), negative = V::zero();
+    const Reg zero = V::zero(), one = V::broadcast(T{1});
+    // Well within the tolerance: most of what is let pass is then far better than asked.
+    const Reg slack = V::mul(V::broadcast(T{-1} / 4), limit());
+    each_block([&]<int kRows>(int r0) {
+      Reg g[kRows];
+      gradient(r0, g);
+      for (int i = 0; i < kRows; ++i) {
+        const std::int64_t at = std::int64_t{r0 + i} * kLanes;
+        const Reg x = V::load(x_ + at);
+        const Reg below = V::greater(zero, x);
+        const Reg descends = V::mul(V::sub(one, V::load(face_ + at)), V::greater(slack, g[i]));
+        const Reg wrong = V::add(below, descends);
+        V::store(infeasible_ + at, wrong);
+        infeasible = V::add(infeasible, wrong);
+        negative = V::max(negative, below);
+        violation = V::max(violation, V::abs(V::max(V::sub(zero, x), V::sub(zero, g[i]))));
+      }
+    });
+    Verdict verdict;
+    V::storeu(verdict.infeasible, infeasible);
+    V::storeu(verdict.open, V::add(negative, V::greater(violation, limit())));
+    return verdict;
+  }
+
+  /// Takes infeasible coordinates into the face or out of it, in lanes where `all` is 1.
+  void exchange(const T* all) {
+    const Reg lanes = V::loadu(all);
+    for (int r = 0; r < args_.k; ++r) {
+      const Reg change = V::mul(lanes, V::load(infeasible_ + r * kLanes));
+      V::store(face_ + r * kLanes, V::abs(V::sub(V::load(face_ + r * kLanes), change)));
+    }
+  }
+  /// The same for a lane's last infeasible coordinate.
+  void exchange_last(int lane) {
+    int r = args_.k - 1;
+    while (infeasible_[r * kLanes + lane] == 0) --r;
+    face_[r * kLanes + lane] = 1 - face_[r * kLanes + lane];
+  }
+
+  /// Writes a lane's point, without what is negative.
+  void write(int lane, std::int64_t column) const {
+    for (int r = 0; r < args_.k; ++r) {
+      const T value = x_[r * kLanes + lane];
+      args_.x[r * args_.ldx + column] = (value < 0 ? T{0} : value) * args_.inv_sqrt_diag[r];
+    }
+  }
+
+ private:
+  static constexpr T kLargest = std::numeric_limits<T>::max() / 4;
+  /// Up to here a factor of k rows costs less than lists of the coordinates of each face.
+  static constexpr int kMaskedRank = 32;
+
+  static constexpr int kBlock = Cholesky<V>::kBlock;
+
+  /// So that an enormous diagonal term gives 0 and not NaN.
+  static T within_range(T x) { return x < kLargest ? x : kLargest; }
+
+  /// n numbers, and copies of the first.
+  static Reg consecutive(const T* from, int n) {
+    if (n == kLanes) return V::loadu(from);
+    T numbers[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = from[lane < n ? lane : 0];
+    return V::loadu(numbers);
+  }
+
+  /// 1 + d_r
+  [[nodiscard]] Reg diagonal(std::int64_t r) const {
+    const Reg one = V::broadcast(T{1});
+    return diagonal_ == nullptr ? one : V::add(one, V::load(diagonal_ + r * kLanes));
+  }
+
+  static T* take(T*& numbers, std::int64_t rows) {
+    T* const taken = numbers;
+    numbers += rows * kLanes;
+    return taken;
+  }
+
+  [[nodiscard]] Reg limit() const {
+    return V::mul(V::broadcast(args_.tolerance), V::loadu(largest_b_));
+  }
+
+  /// body<rows>(first) for all coordinates, eight at a time: enough sums in flight for the latency
+  /// of a multiply-add.
+  template <class Body>
+  void each_block(const Body& body) const {
+    int r = 0;
+    for (; args_.k - r > 4; r += 8) body.template operator()<8>(r);
+    if (r < args_.k) body.template operator()<4>(r);
+  }
+
+  /// g = G x - b for kRows coordinates from r0. G is symmetric: its columns are read as rows.
+  template <int kRows>
+  void gradient(int r0, Reg (&g)[kRows]) const {
+    for (int i = 0; i < kRows; ++i) {
+      g[i] = V::sub(V::zero(), V::load(b_ + std::int64_t{r0 + i} * kLanes));
+    }
+    for (int l = 0; l < args_.k; ++l) {
+      const T* const row = args_.gram + l * stride_ + r0;
+      const Reg x = V::load(x_ + std::int64_t{l} * kLanes);
+      for (int i = 0; i < kRows; ++i) g[i] = V::fma(V::broadcast(row[i]), x, g[i]);
+    }
+    if (diagonal_ == nullptr) return;
+    for (int i = 0; i < kRows; ++i) {
+      const std::int64_t at = std::int64_t{r0 + i} * kLanes;
+      g[i] = V::fma(V::load(diagonal_ + at), V::load(x_ + at), g[i]);
+    }
+  }
+
+  /// On all coordinates, with a row of an identity for those outside a lane's face.
+  void minimise_masked() {
+    const auto matrix = [this](std::int64_t i, std::int64_t j, typename Cholesky<V>::Block& block) {
+      for (int a = 0; a < kBlock; ++a) {
+        const std::int64_t row = i * kBlock + a;
+        const Reg own = V::load(face_ + row * kLanes);
+        for (int b = 0; b < kBlock; ++b) {
+          const std::int64_t column = j * kBlock + b;
+          const Reg both = V::mul(own, V::load(face_ + column * kLanes));
+          block[a][b] = V::mul(both, V::broadcast(args_.gram[row * stride_ + column]));
+        }
+        if (i == j) block[a][a] = diagonal(row);
+      }
+    };
+    const std::int64_t blocks = (args_.k + kBlock - 1) / kBlock;
+    for (std::int64_t row = 0; row < blocks * kBlock; ++row) {
+      const std::int64_t at = row * kLanes;
+      V::store(x_ + at, V::mul(V::load(face_ + at), V::load(b_ + at)));
+    }
+    for (std::int64_t i = 0; i < blocks; ++i) cholesky_.factor_row(i, matrix, x_);
+    cholesky_.backward(blocks, x_);
+  }
+
+  /// On a list of each lane's coordinates, as long as the longest.
+  void minimise_listed() {
+    const auto matrix = [this](std::int64_t i, std::int64_t j, typename Cholesky<V>::Block& block) {
+      alignas(64) T numbers[kBlock][kBlock][kLanes];
+      for (int a = 0; a < kBlock; ++a) {
+        for (int b = 0; b < kBlock; ++b) gather(i * kBlock + a, j * kBlock + b, numbers[a][b]);
+      }
+      for (int a = 0; a < kBlock; ++a) {
+        for (int b = 0; b < kBlock; ++b) block[a][b] = V::load(numbers[a][b]);
+      }
+    };
+    const std::int64_t blocks = list_faces();
+    for (std::int64_t row = 0; row < blocks * kBlock; ++row) {
+      const std::int32_t* const at = index_ + row * kLanes;
+      for (int lane = 0; lane < kLanes; ++lane) {
+        rhs_[row * kLanes + lane] = b_[at[lane] * kLanes + lane];
       }
     }
-    bool any = false;
-    for (int c = 0; c < kVectors; ++c) {
-      active[c] = V::mul(active[c], V::greater(violation[c], limit[c]));
-      any = any || V::any_nonzero(active[c]);
-    }
-    if (!any) break;
-  }
-
-  for (int r = 0; r < k; ++r) {
-    const T s = args.inv_sqrt_diag[r];
-    for (std::int64_t i = 0; i < width; ++i) {
-      args.x[r * args.ldx + first + i] = x[r * kWidth + i] * s;
+    for (std::int64_t i = 0; i < blocks; ++i) cholesky_.factor_row(i, matrix, rhs_);
+    cholesky_.backward(blocks, rhs_);
+    for (std::int64_t i = 0; i < stride_ * kLanes; ++i) x_[i] = 0;
+    for (std::int64_t row = 0; row < blocks * kBlock; ++row) {
+      const std::int32_t* const at = index_ + row * kLanes;
+      for (int lane = 0; lane < kLanes; ++lane) {
+        x_[at[lane] * kLanes + lane] = rhs_[row * kLanes + lane];
+      }
     }
   }
-  for (int c = 0; c < kVectors; ++c) V::store(x + c * V::kLanes, active[c]);
-  std::int64_t unfinished = 0;
-  for (std::int64_t i = 0; i < width; ++i) {
-    const bool open = x[i] != 0;
-    if (args.unfinished != nullptr) args.unfinished[first + i] = open ? 1 : 0;
-    unfinished += open ? 1 : 0;
-  }
-  return unfinished;
-}
 
-template <class V>
-std::int64_t nnls(const NnlsArgs<typename V::T>& args) {
-  // Two vectors side by side hide the latency of the coordinate's chain.
-  constexpr int kVectors = 2;
-  std::int64_t unfinished = 0;
-  for (std::int64_t i = 0; i < args.count; i += std::int64_t{kVectors} * V::kLanes) {
-    unfinished += nnls_tile<V, kVectors>(args, i);
+  /// Lists each lane's face in index_, and fills up with coordinate k, whose row of the matrix and
+  /// right-hand side are 0 but for the diagonal: it changes nothing in those before it. Returns the
+  /// length in blocks.
+  std::int64_t list_faces() {
+    std::int32_t size[kLanes] = {};
+    for (int r = 0; r < args_.k; ++r) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        index_[size[lane] * kLanes + lane] = r;
+        size[lane] += face_[r * kLanes + lane] != 0 ? 1 : 0;
+      }
+    }
+    std::int32_t longest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) longest = size[lane] > longest ? size[lane] : longest;
+    const std::int64_t blocks = (longest + kBlock - 1) / kBlock;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (std::int64_t n = size[lane]; n < blocks * kBlock; ++n) {
+        index_[n * kLanes + lane] = args_.k;
+      }
+    }
+    return blocks;
   }
-  return unfinished;
-}
+
+  /// Entry (row, column) of the matrix of the listed coordinates.
+  void gather(std::int64_t row, std::int64_t column, T* numbers) const {
+    const std::int32_t* const r = index_ + row * kLanes;
+    const std::int32_t* const c = index_ + column * kLanes;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      numbers[lane] = args_.gram[r[lane] * stride_ + c[lane]];
+    }
+    if (diagonal_ == nullptr || row != column) return;
+    for (int lane = 0; lane < kLanes; ++lane) numbers[lane] += diagonal_[r[lane] * kLanes + lane];
+  }
+
+  const NnlsArgs<T>& args_;
+  std::int64_t stride_;
+  T *b_, *x_, *face_, *infeasible_, *rhs_, *diagonal_;
+  Cholesky<V> cholesky_;
+  std::int32_t* index_;
+  T largest_b_[kLanes];
+};
 
 }  // namespace
 }  // namespace cofactor::cpu

@@ -5,55 +5,14 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/simd/convert.h"
+#include "backend/cpu/simd/stored.h"
 
 namespace cofactor::cpu {
 namespace {
 
-inline float value_of(float x) { return x; }
-inline double value_of(double x) { return x; }
-inline float value_of(std::uint8_t x) { return static_cast<float>(x); }
-
-struct Float16 {
-  std::uint16_t bits;
-};
-struct BFloat16 {
-  std::uint16_t bits;
-};
-inline float value_of(Float16 x) { return float_from_f16(x.bits); }
-inline float value_of(BFloat16 x) { return float_from_bf16(x.bits); }
-
-template <class V>
-typename V::Reg convert(const float* p) {
-  return V::convert(p);
-}
-template <class V>
-typename V::Reg convert(const Float16* p) {
-  return V::convert_f16(&p->bits);
-}
-template <class V>
-typename V::Reg convert(const BFloat16* p) {
-  return V::convert_bf16(&p->bits);
-}
-template <class V>
-typename V::Reg convert(const std::uint8_t* p) {
-  return V::convert_u8(p);
-}
-
-/// One number at a time: float64, for which no speed is promised, and the ends of rows.
-template <class T, class Stored>
-void pack_plain(const void* src, std::int64_t n, T* dst, std::int64_t padded) {
-  const auto* const from = static_cast<const Stored*>(src);
-  for (std::int64_t j = 0; j < n; ++j) dst[j] = static_cast<T>(value_of(from[j]));
-  for (std::int64_t j = n; j < padded; ++j) dst[j] = 0;
-}
-
 template <class V, class Stored>
 void pack(const void* src, std::int64_t n, typename V::T* dst, std::int64_t padded) {
-  const auto* const from = static_cast<const Stored*>(src);
-  std::int64_t j = 0;
-  for (; j + V::kLanes <= n; j += V::kLanes) V::store(dst + j, convert<V>(from + j));
-  pack_plain<typename V::T, Stored>(from + j, n - j, dst + j, padded - j);
+  pack_vectors<V>(static_cast<const Stored*>(src), n, dst, padded);
 }
 
 /// The same for any numbers, however large: in float64, one by one.
@@ -103,27 +62,15 @@ RowStats stats(const typename V::T* x, std::int64_t n) {
   return result;
 }
 
-/// The table's part for float32: conversions by whole vectors.
+/// The table's part that reads stored numbers.
 template <class V>
-void fill_table(Kernels<float>& table) {
+void fill_table(Kernels<typename V::T>& table) {
   table.lanes = V::kLanes;
   table.pack[static_cast<int>(DType::kUInt8)] = pack<V, std::uint8_t>;
   table.pack[static_cast<int>(DType::kFloat16)] = pack<V, Float16>;
   table.pack[static_cast<int>(DType::kBFloat16)] = pack<V, BFloat16>;
   table.pack[static_cast<int>(DType::kFloat32)] = pack<V, float>;
-  table.pack[static_cast<int>(DType::kFloat64)] = pack_plain<float, double>;
-  table.stats = stats<V>;
-}
-
-/// The same for float64, one number at a time.
-template <class V>
-void fill_table(Kernels<double>& table) {
-  table.lanes = V::kLanes;
-  table.pack[static_cast<int>(DType::kUInt8)] = pack_plain<double, std::uint8_t>;
-  table.pack[static_cast<int>(DType::kFloat16)] = pack_plain<double, Float16>;
-  table.pack[static_cast<int>(DType::kBFloat16)] = pack_plain<double, BFloat16>;
-  table.pack[static_cast<int>(DType::kFloat32)] = pack_plain<double, float>;
-  table.pack[static_cast<int>(DType::kFloat64)] = pack_plain<double, double>;
+  table.pack[static_cast<int>(DType::kFloat64)] = pack<V, double>;
   table.stats = stats<V>;
 }
 

@@ -6,14 +6,14 @@ namespace cofactor::cpu {
 
 template <>
 void fill_project<Level::kAvx2>(Kernels<float>& table) {
-  table.project = project<SimdF32>;
-  table.project_sum = project_sum<SimdF32>;
+  fill_project_table<Exact<SimdF32>>(table.exact);
+  fill_project_table<Rounded<SimdF32>>(table.rounded);
+  table.rounded.round = round_factor;
 }
 
 template <>
 void fill_project<Level::kAvx2>(Kernels<double>& table) {
-  table.project = project<SimdF64>;
-  table.project_sum = project_sum<SimdF64>;
+  fill_project_table<Exact<SimdF64>>(table.exact);
 }
 
 }  // namespace cofactor::cpu

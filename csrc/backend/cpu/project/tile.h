@@ -1,104 +1,147 @@
 #pragma once
 
-// First product, B = X H^T: a dot product along the columns, kept as one partial sum a lane until
-// the last column, so that no tile size changes the order of a sum.
+// First product, B += X H^T: dot products along the columns, kProjectColumns at a time. Within
+// those every lane sums its own columns in order, then the lanes are added up; no tile size changes
+// the order of a sum.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/prefetch.h"
+#include "backend/cpu/simd/operands.h"
 
 namespace cofactor::cpu {
 namespace {
 
-template <class V, int kRows, int kComponents>
-void project_tile(const typename V::T* x, std::int64_t ldx, const typename V::T* h,
-                  std::int64_t ldh, std::int64_t n, typename V::T* acc, std::int64_t acc_row) {
-  using Reg = typename V::Reg;
-  Reg sum[kRows][kComponents];
+/// to[r] += scale * (sum of the lanes of sums[r])
+template <class V, int kCount>
+void add_lane_sums(const typename V::Reg* sums, typename V::T scale, typename V::T* to) {
+  typename V::T total[4];
+  const auto at = [&](int r) { return r < kCount ? sums[r] : V::zero(); };
+  V::sum4(at(0), at(1), at(2), at(3), total);
+  for (int r = 0; r < kCount; ++r) to[r] += scale * total[r];
+}
+
+/// With Source a type of stored numbers, also leaves the converted rows in `packed`; else reads
+/// them from there.
+template <class Ops, class Source, int kRows, int kComponents>
+void project_tile(const char* x, std::int64_t stride, typename Ops::Packed* packed,
+                  const typename Ops::Packed* h, std::int64_t n, typename Ops::T scale,
+                  typename Ops::T* b, std::int64_t ldb) {
+  using V = typename Ops::V;
+  static_assert(kComponents <= 4);
+  typename V::Reg sum[kRows][kComponents];
   for (int i = 0; i < kRows; ++i) {
-    for (int r = 0; r < kComponents; ++r) sum[i][r] = V::load(acc + i * acc_row + r * V::kLanes);
+    for (int r = 0; r < kComponents; ++r) sum[i][r] = V::zero();
   }
-  for (std::int64_t j = 0; j < n; j += V::kLanes) {
-    Reg hv[kComponents];
-    for (int r = 0; r < kComponents; ++r) hv[r] = V::load(h + r * ldh + j);
+  for (std::int64_t j = 0; j < n; j += Ops::kColumns) {
+    typename Ops::Operand hv[kComponents];
+    for (int r = 0; r < kComponents; ++r) hv[r] = Ops::load(h + r * kProjectColumns + j);
     for (int i = 0; i < kRows; ++i) {
-      const Reg xv = V::loadu(x + i * ldx + j);
-      for (int r = 0; r < kComponents; ++r) sum[i][r] = V::fma(xv, hv[r], sum[i][r]);
+      const std::int64_t at = i * kProjectColumns + j;
+      typename Ops::Operand xv;
+      if constexpr (std::is_same_v<Source, FromPacked>) {
+        xv = Ops::load(packed + at);
+      } else {
+        xv = Ops::columns(reinterpret_cast<const Source*>(x + i * stride) + j);
+        Ops::store(packed + at, xv);
+      }
+      for (int r = 0; r < kComponents; ++r) {
+        sum[i][r] = Ops::multiply_add(xv, hv[r], sum[i][r]);
+      }
     }
   }
-  for (int i = 0; i < kRows; ++i) {
-    for (int r = 0; r < kComponents; ++r) V::store(acc + i * acc_row + r * V::kLanes, sum[i][r]);
-  }
+  for (int i = 0; i < kRows; ++i) add_lane_sums<V, kComponents>(sum[i], scale, b + i * ldb);
 }
 
 /// Picks the instance for a run-time tile size of at most kRows x kComponents.
-template <class V, int kRows, int kComponents>
-void project_any(int rows, int components, const typename V::T* x, std::int64_t ldx,
-                 const typename V::T* h, std::int64_t ldh, std::int64_t n, typename V::T* acc,
-                 std::int64_t acc_row) {
+template <class Ops, class Source, int kRows, int kComponents>
+void project_any(int rows, int components, const char* x, std::int64_t stride,
+                 typename Ops::Packed* packed, const typename Ops::Packed* h, std::int64_t n,
+                 typename Ops::T scale, typename Ops::T* b, std::int64_t ldb) {
   if (rows == kRows && components == kComponents) {
-    project_tile<V, kRows, kComponents>(x, ldx, h, ldh, n, acc, acc_row);
+    project_tile<Ops, Source, kRows, kComponents>(x, stride, packed, h, n, scale, b, ldb);
     return;
   }
   if constexpr (kComponents > 1) {
     if (components < kComponents) {
-      project_any<V, kRows, kComponents - 1>(rows, components, x, ldx, h, ldh, n, acc, acc_row);
+      project_any<Ops, Source, kRows, kComponents - 1>(rows, components, x, stride, packed, h, n,
+                                                       scale, b, ldb);
       return;
     }
   }
-  if constexpr (kRows > 1) {
-    project_any<V, kRows - 1, kComponents>(rows, components, x, ldx, h, ldh, n, acc, acc_row);
+  // Fewer rows than a whole tile are always packed first.
+  if constexpr (kRows > 1 && std::is_same_v<Source, FromPacked>) {
+    project_any<Ops, Source, kRows - 1, kComponents>(rows, components, x, stride, packed, h, n,
+                                                     scale, b, ldb);
   }
 }
 
-template <class V>
-void project(const StoredRows<typename V::T>& x, int rows, const typename V::T* h, std::int64_t ldh,
-             int k, std::int64_t n, typename V::T* acc, typename V::T* packed) {
-  using T = typename V::T;
-  static_assert(V::kProjectRows * kProjectColumns <= kPackedSize);
-  // Tiles of nearly equal size: k = 20 is five of four, never four of five and a rest.
-  const int row_tiles = (rows + V::kProjectRows - 1) / V::kProjectRows;
+template <class Ops, class Stored>
+void project(const StoredRows& x, int rows, const void* factor, int k, std::int64_t n,
+             typename Ops::T scale, typename Ops::T* b, std::int64_t ldb, void* space) {
+  using V = typename Ops::V;
+  constexpr int kRows = V::kProjectRows;
+  static_assert(sizeof(typename Ops::T) * kRows * kProjectColumns <= kTileBytes);
+  const auto* const h = static_cast<const typename Ops::Packed*>(factor);
+  auto* const packed = static_cast<typename Ops::Packed*>(space);
   const int k_tiles = (k + V::kProjectComponents - 1) / V::kProjectComponents;
-  const std::int64_t acc_row = static_cast<std::int64_t>(k) * V::kLanes;
-  const std::int64_t padded = (n + kColumnAlign - 1) / kColumnAlign * kColumnAlign;
-  for (int it = 0; it < row_tiles; ++it) {
-    const int i0 = rows * it / row_tiles;
-    const int i1 = rows * (it + 1) / row_tiles;
-    const char* const stored = x.data + i0 * x.stride;
-    const T* tile = packed;
-    std::int64_t ldx = kProjectColumns;
-    if (x.pack == nullptr) {
-      tile = reinterpret_cast<const T*>(stored);
-      ldx = x.stride / static_cast<std::int64_t>(sizeof(T));
-    } else {
-      for (int i = 0; i < i1 - i0; ++i) {
-        x.pack(stored + i * x.stride, n, packed + i * kProjectColumns, padded);
+  const std::int64_t padded = (n + Ops::kColumns - 1) / Ops::kColumns * Ops::kColumns;
+  for (int i = 0; i < rows; i += kRows) {
+    const int count = rows - i < kRows ? rows - i : kRows;
+    const char* const stored = x.data + i * x.stride;
+    const bool convert = Ops::template kConverts<Stored> && count == kRows && n == padded;
+    if (!convert) {
+      for (int row = 0; row < count; ++row) {
+        Ops::pack_columns(reinterpret_cast<const Stored*>(stored + row * x.stride), n,
+                          packed + row * kProjectColumns, padded);
       }
     }
     // While these rows are multiplied, draw in the next ones, or the next columns of the first.
-    const bool last = it + 1 == row_tiles;
-    const char* const next = last ? x.data + n * x.itemsize : x.data + i1 * x.stride;
+    constexpr auto kSize = static_cast<std::int64_t>(sizeof(Stored));
+    const char* const next = i + kRows < rows ? stored + kRows * x.stride : x.data + n * kSize;
     for (int kt = 0; kt < k_tiles; ++kt) {
-      for (int i = (i1 - i0) * kt / k_tiles; i < (i1 - i0) * (kt + 1) / k_tiles; ++i) {
-        prefetch(next + i * x.stride, n * x.itemsize);
+      for (int row = count * kt / k_tiles; row < count * (kt + 1) / k_tiles; ++row) {
+        prefetch(next + row * x.stride, n * kSize);
       }
-      const auto r0 = static_cast<int>(static_cast<std::int64_t>(k) * kt / k_tiles);
-      const auto r1 = static_cast<int>(static_cast<std::int64_t>(k) * (kt + 1) / k_tiles);
-      project_any<V, V::kProjectRows, V::kProjectComponents>(
-          i1 - i0, r1 - r0, tile, ldx, h + r0 * ldh, ldh, padded,
-          acc + i0 * acc_row + static_cast<std::int64_t>(r0) * V::kLanes, acc_row);
+      // Tiles of nearly equal size, the larger ones first: k = 21 is 4, 4, 4, 3, 3, 3.
+      const int r0 = kt * (k / k_tiles) + (kt < k % k_tiles ? kt : k % k_tiles);
+      const int components = k / k_tiles + (kt < k % k_tiles ? 1 : 0);
+      const auto* const from = h + r0 * kProjectColumns;
+      typename Ops::T* const to = b + i * ldb + r0;
+      if constexpr (Ops::template kConverts<Stored>) {
+        if (convert && kt == 0) {
+          project_any<Ops, Stored, kRows, V::kProjectComponents>(
+              count, components, stored, x.stride, packed, from, padded, scale, to, ldb);
+          continue;
+        }
+      }
+      project_any<Ops, FromPacked, kRows, V::kProjectComponents>(
+          count, components, stored, x.stride, packed, from, padded, scale, to, ldb);
     }
   }
 }
 
-template <class V>
-void project_sum(const typename V::T* acc, int rows, int k, typename V::T* b, std::int64_t ldb) {
-  for (int i = 0; i < rows; ++i) {
-    for (int r = 0; r < k; ++r) {
-      b[r * ldb + i] = V::sum(V::load(acc + (static_cast<std::int64_t>(i) * k + r) * V::kLanes));
-    }
-  }
+template <class Ops>
+void pack_factor(const typename Ops::T* h, std::int64_t n, void* packed) {
+  Ops::pack_factor(h, n, static_cast<typename Ops::Packed*>(packed));
+}
+
+inline void round_factor(float* x, std::int64_t n) {
+  for (std::int64_t j = 0; j < n; ++j) x[j] = round_to_bf16(x[j]);
+}
+
+/// The table's part of this product.
+template <class Ops>
+void fill_project_table(Products<typename Ops::T>& table) {
+  table.factor_size = sizeof(typename Ops::Packed);
+  table.pack_factor = pack_factor<Ops>;
+  table.project[static_cast<int>(DType::kUInt8)] = project<Ops, std::uint8_t>;
+  table.project[static_cast<int>(DType::kFloat16)] = project<Ops, Float16>;
+  table.project[static_cast<int>(DType::kBFloat16)] = project<Ops, BFloat16>;
+  table.project[static_cast<int>(DType::kFloat32)] = project<Ops, float>;
+  table.project[static_cast<int>(DType::kFloat64)] = project<Ops, double>;
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ struct SimdF32 {
   // 12 accumulators of the 16 registers.
   static constexpr int kProjectRows = 4, kProjectComponents = 3;
   static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 2;
+  static constexpr int kCholeskyBlock = 3;
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg broadcast(T x) { return _mm256_set1_ps(x); }
@@ -44,6 +45,12 @@ struct SimdF32 {
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
   }
+  /// The sums of four vectors.
+  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+    const Reg ab = _mm256_hadd_ps(a, b), cd = _mm256_hadd_ps(c, d);
+    const Reg all = _mm256_hadd_ps(ab, cd);
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+  }
 
   static Reg convert(const float* p) { return _mm256_loadu_ps(p); }
   static Reg convert_f16(const std::uint16_t* p) {
@@ -52,6 +59,13 @@ struct SimdF32 {
   static Reg convert_bf16(const std::uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  static Reg round_to_bf16(Reg x) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const Reg rounded = _mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(-0x10000)));
+    return _mm256_blendv_ps(rounded, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
   }
   static Reg convert_u8(const std::uint8_t* p) {
     return _mm256_cvtepi32_ps(
@@ -65,6 +79,7 @@ struct SimdF64 {
   static constexpr int kLanes = 4;
   static constexpr int kProjectRows = 4, kProjectComponents = 3;
   static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 2;
+  static constexpr int kCholeskyBlock = 3;
 
   static Reg zero() { return _mm256_setzero_pd(); }
   static Reg broadcast(T x) { return _mm256_set1_pd(x); }
@@ -89,6 +104,9 @@ struct SimdF64 {
   static T sum(Reg a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+    out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
   }
 };
 

@@ -17,6 +17,7 @@ struct SimdF32 {
   // Registers: 24 accumulators, and room for one row and four columns of operands beside them.
   static constexpr int kProjectRows = 6, kProjectComponents = 4;
   static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 4;
+  static constexpr int kCholeskyBlock = 4;
 
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg broadcast(T x) { return _mm512_set1_ps(x); }
@@ -41,6 +42,16 @@ struct SimdF32 {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_ps(a); }
+  /// The sums of four vectors.
+  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+    const Reg ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const Reg cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    const Reg all = add(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+  }
 
   static Reg convert(const float* p) { return _mm512_loadu_ps(p); }
   static Reg convert_f16(const std::uint16_t* p) {
@@ -49,6 +60,13 @@ struct SimdF32 {
   static Reg convert_bf16(const std::uint16_t* p) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static Reg round_to_bf16(Reg x) {
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const Reg rounded = _mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(-0x10000)));
+    return _mm512_mask_mov_ps(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
   }
   static Reg convert_u8(const std::uint8_t* p) {
     return _mm512_cvtepi32_ps(
@@ -62,6 +80,7 @@ struct SimdF64 {
   static constexpr int kLanes = 8;
   static constexpr int kProjectRows = 6, kProjectComponents = 4;
   static constexpr int kAccumulateComponents = 6, kAccumulateVectors = 4;
+  static constexpr int kCholeskyBlock = 4;
 
   static Reg zero() { return _mm512_setzero_pd(); }
   static Reg broadcast(T x) { return _mm512_set1_pd(x); }
@@ -84,6 +103,9 @@ struct SimdF64 {
     return _mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_pd(a); }
+  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+    out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
+  }
 };
 
 }  // namespace

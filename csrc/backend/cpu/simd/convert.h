@@ -17,6 +17,15 @@ inline float float_from_bf16(std::uint16_t bits) {
   return float_from_bits(static_cast<std::uint32_t>(bits) << 16);
 }
 
+/// To the nearest number of bfloat16, ties to even. NaN stays: the sum would carry into its sign.
+inline float round_to_bf16(float x) {
+  if (x != x) return x;
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof(bits));
+  bits += 0x7fffU + ((bits >> 16) & 1U);
+  return float_from_bits(bits & 0xffff0000U);
+}
+
 inline float float_from_f16(std::uint16_t half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
   const std::uint32_t magnitude = half & 0x7fffU;

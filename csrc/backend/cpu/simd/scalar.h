@@ -16,6 +16,7 @@ struct SimdScalar {
   static constexpr int kLanes = 1;
   static constexpr int kProjectRows = 4, kProjectComponents = 2;
   static constexpr int kAccumulateComponents = 2, kAccumulateVectors = 4;
+  static constexpr int kCholeskyBlock = 3;
 
   static Reg zero() { return 0; }
   static Reg broadcast(T x) { return x; }
@@ -36,10 +37,14 @@ struct SimdScalar {
   static Reg greater(Reg a, Reg b) { return a > b ? Reg{1} : Reg{0}; }
   static bool any_nonzero(Reg a) { return a != 0; }
   static T sum(Reg a) { return a; }
+  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+    out[0] = a, out[1] = b, out[2] = c, out[3] = d;
+  }
 
   static Reg convert(const float* p) { return *p; }
   static Reg convert_f16(const std::uint16_t* p) { return float_from_f16(*p); }
   static Reg convert_bf16(const std::uint16_t* p) { return float_from_bf16(*p); }
+  static Reg round_to_bf16(Reg x) { return cpu::round_to_bf16(x); }
   static Reg convert_u8(const std::uint8_t* p) { return static_cast<Reg>(*p); }
 };
 

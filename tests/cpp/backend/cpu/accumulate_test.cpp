@@ -1,157 +1,160 @@
+// The second product: every entry of S takes the rows in order.
+
+#include "backend/cpu/products.h"
 #include "backend/cpu/tiling.h"
-#include "testing.h"
 
 namespace cofactor {
 namespace {
 
+using testing::FactorNumbers;
+using testing::ProductSize;
+using testing::StoredNumbers;
 using testing::Wide;
 
 template <class T>
 struct Operands {
-  Operands(testing::Random& random, std::int64_t rows_, int k_, std::int64_t columns)
-      : rows(rows_),
-        k(k_),
-        n(cpu::round_up(columns, cpu::kColumnAlign)),
-        ldx(n + 16 * random.integer(0, 2)),
-        ldw(rows + random.integer(0, 3)),
-        lds(n + 16 * random.integer(0, 2)),
-        x(static_cast<std::size_t>(rows * ldx)),
-        s(static_cast<std::size_t>(k * lds)),
-        w(static_cast<std::size_t>(k * ldw)) {
-    for (std::size_t at = 0; at < x.size(); ++at) {
-      const auto j = static_cast<std::int64_t>(at) % ldx;
-      x[at] = j < columns ? static_cast<T>(random.uniform(-1, 1)) : T{0};
+  Operands(testing::Random& random, DType dtype, const ProductSize& size, bool rounded)
+      : rows(static_cast<int>(size.rows)),
+        k(size.k),
+        columns(size.columns),
+        padded(cpu::round_up(columns, cpu::kColumnAlign)),
+        lds(padded + cpu::kColumnAlign * random.integer(0, 2)),
+        x(random, dtype, rows, columns),
+        w(random, k, rows, random.integer(0, 3), rounded),
+        start(static_cast<std::size_t>((k - 1) * lds + padded)) {
+    for (T& value : start) value = static_cast<T>(random.uniform(-1, 1));
+  }
+  [[nodiscard]] AlignedBuffer<T> new_sums() const {
+    AlignedBuffer<T> s(start.size());
+    std::copy(start.begin(), start.end(), s.data());
+    return s;
+  }
+  /// Whether all sums of the columns that count have the same bits.
+  [[nodiscard]] bool same(const AlignedBuffer<T>& a, const AlignedBuffer<T>& b) const {
+    for (int r = 0; r < k; ++r) {
+      if (std::memcmp(a.data() + r * lds, b.data() + r * lds,
+                      static_cast<std::size_t>(columns) * sizeof(T)) != 0) {
+        return false;
+      }
     }
-    for (std::size_t at = 0; at < s.size(); ++at) s[at] = static_cast<T>(random.uniform(-1, 1));
-    for (T& value : w) value = static_cast<T>(random.uniform(-1, 1));
+    return true;
   }
 
-  std::int64_t rows;
-  int k;
-  std::int64_t n, ldx, ldw, lds;
-  AlignedBuffer<T> x, s;
-  std::vector<T> w;
+  int rows, k;
+  std::int64_t columns, padded, lds;
+  StoredNumbers x;
+  FactorNumbers<T> w;
+  std::vector<T> start;
 };
 
-template <class T>
-AlignedBuffer<T> copy_of(const AlignedBuffer<T>& from) {
-  AlignedBuffer<T> result(from.size());
-  std::copy_n(from.data(), from.size(), result.data());
-  return result;
-}
-
-class AccumulateTest : public testing::KernelTest {
+class AccumulateTest : public testing::ProductTest {
  protected:
-  /// All rows and components at once, in place.
+  /// Rows [i0, i1) of all components and columns.
   template <class T>
-  static void sum(const Operands<T>& in, int k, std::int64_t n, AlignedBuffer<T>& s) {
-    table<T>().accumulate(testing::stored(in.x.data(), in.ldx), static_cast<int>(in.rows),
-                          in.w.data(), in.ldw, k, n, s.data(), in.lds, nullptr);
+  static void sum_rows(const cpu::Products<T>& products, DType dtype, const Operands<T>& in,
+                       std::int64_t i0, std::int64_t i1, AlignedBuffer<T>& s) {
+    products.accumulate[static_cast<int>(dtype)](in.x.from(i0), static_cast<int>(i1 - i0),
+                                                 in.w.from(0, i0), in.w.ld, in.k, in.columns,
+                                                 s.data(), in.lds, scratch(in.k).data());
+  }
+  template <class T>
+  static AlignedBuffer<T> sum(const cpu::Products<T>& products, DType dtype,
+                              const Operands<T>& in) {
+    AlignedBuffer<T> s = in.new_sums();
+    sum_rows(products, dtype, in, 0, in.rows, s);
+    return s;
   }
 };
 
-TEST_P(AccumulateTest, MatchesTheSum) {
-  typed([&](auto zero) {
+TEST_P(AccumulateTest, AddsTheSumAndTouchesNothingBeyond) {
+  each([&](auto zero, const auto& products, bool rounded, DType dtype) {
     using T = decltype(zero);
-    for (const int k : testing::kRanks) {
-      for (const std::int64_t columns : testing::kColumns) {
-        const Operands<T> in(random, random.integer(1, 33), k, columns);
-        AlignedBuffer<T> s = copy_of(in.s);
-        sum(in, k, in.n, s);
-        // One multiply-add a row; the scalar level rounds the product apart.
-        const Wide gamma = testing::gamma<T>(in.rows + 1);
-        testing::Comparison comparison;
-        for (int r = 0; r < k; ++r) {
-          for (std::int64_t j = 0; j < in.lds; ++j) {
-            const T start = in.s.data()[r * in.lds + j];
-            const T actual = s.data()[r * in.lds + j];
-            if (j >= in.n) {
-              comparison.check(actual, start, 0, "untouched", r, j);
-              continue;
-            }
-            Wide sum = start, magnitude = std::abs(start);
-            for (std::int64_t i = 0; i < in.rows; ++i) {
-              const Wide term = Wide{in.w[static_cast<std::size_t>(r * in.ldw + i)]} *
-                                in.x.data()[i * in.ldx + j];
-              sum += term;
-              magnitude += std::abs(term);
-            }
-            comparison.check(actual, sum, gamma * magnitude, "component", r, "column", j);
+    for (const ProductSize& size : testing::product_sizes(random)) {
+      const Operands<T> in(random, dtype, size, rounded);
+      const AlignedBuffer<T> s = sum(products, dtype, in);
+      const testing::Matrix x = in.x.template operands<T>(rounded);
+      // One multiply-add a row; the scalar level rounds the product apart.
+      const Wide gamma = testing::gamma<T>(in.rows + 1);
+      testing::Comparison comparison;
+      std::vector<testing::Precise<T>> sums, magnitudes;
+      for (int r = 0; r < in.k; ++r) {
+        const T* const start = in.start.data() + r * in.lds;
+        sums.assign(start, start + in.columns);
+        magnitudes.assign(sums.size(), 0);
+        for (std::size_t j = 0; j < sums.size(); ++j) magnitudes[j] = std::abs(sums[j]);
+        for (int i = 0; i < in.rows; ++i) {
+          const testing::Precise<T> weight = in.w(r, i);
+          for (std::size_t j = 0; j < sums.size(); ++j) {
+            const auto term = weight * x(i, static_cast<std::int64_t>(j));
+            sums[j] += term;
+            magnitudes[j] += std::abs(term);
           }
         }
-        ASSERT_TRUE(comparison.result()) << in.rows << " x " << columns << ", k = " << k;
+        for (std::size_t j = 0; j < sums.size(); ++j) {
+          comparison.check(s.data()[r * in.lds + static_cast<std::int64_t>(j)], sums[j],
+                           gamma * magnitudes[j], "component", r, "column", j);
+        }
+        for (std::int64_t j = in.padded; j < in.lds && r + 1 < in.k; ++j) {
+          comparison.check(s.data()[r * in.lds + j], start[j], 0, "untouched", r, j);
+        }
       }
+      ASSERT_TRUE(comparison.result()) << size;
     }
   });
 }
 
 TEST_P(AccumulateTest, NoRowsChangeNothing) {
-  typed([&](auto zero) {
+  each([&](auto zero, const auto& products, bool rounded, DType dtype) {
     using T = decltype(zero);
-    const Operands<T> in(random, 1, 5, 40);
-    AlignedBuffer<T> s = copy_of(in.s);
-    table<T>().accumulate(testing::stored(in.x.data(), in.ldx), 0, in.w.data(), in.ldw, 5, in.n,
-                          s.data(), in.lds, nullptr);
-    EXPECT_EQ(std::memcmp(s.data(), in.s.data(), s.size() * sizeof(T)), 0);
+    const Operands<T> in(random, dtype, {1, 5, 40}, rounded);
+    AlignedBuffer<T> s = in.new_sums();
+    sum_rows(products, dtype, in, 0, 0, s);
+    EXPECT_EQ(std::memcmp(s.data(), in.start.data(), s.size() * sizeof(T)), 0);
   });
 }
 
 TEST_P(AccumulateTest, BitsDependNeitherOnPiecesNorOnTiles) {
-  typed([&](auto zero) {
+  each([&](auto zero, const auto& products, bool rounded, DType dtype) {
     using T = decltype(zero);
-    const auto accumulate = [](const T* x, std::int64_t ldx, std::int64_t rows, const T* w,
-                               std::int64_t ldw, int k, std::int64_t n, T* s, std::int64_t lds) {
-      table<T>().accumulate(testing::stored(x, ldx), static_cast<int>(rows), w, ldw, k, n, s, lds,
-                            nullptr);
-    };
-    for (const int k : testing::kRanks) {
-      for (const std::int64_t columns : testing::kColumns) {
-        const Operands<T> in(random, random.integer(1, 64), k, columns);
-        AlignedBuffer<T> whole = copy_of(in.s);
-        sum(in, k, in.n, whole);
+    for (int repeat = 0; repeat < 6; ++repeat) {
+      const ProductSize size = random.pick(testing::product_sizes(random));
+      const Operands<T> in(random, dtype, size, rounded);
+      const AlignedBuffer<T> whole = sum(products, dtype, in);
 
-        AlignedBuffer<T> pieces = copy_of(in.s);
-        for (std::int64_t i = 0; i < in.rows;) {
-          const std::int64_t count = std::min(in.rows - i, random.integer(1, 9));
-          accumulate(in.x.data() + i * in.ldx, in.ldx, count, in.w.data() + i, in.ldw, k, in.n,
-                     pieces.data(), in.lds);
-          i += count;
-        }
-        ASSERT_EQ(std::memcmp(pieces.data(), whole.data(), whole.size() * sizeof(T)), 0)
-            << in.rows << " rows in pieces, k = " << k << ", " << columns << " columns";
-
-        AlignedBuffer<T> single = copy_of(in.s);
-        for (int r = 0; r < k; ++r) {
-          for (std::int64_t j = 0; j < in.n; j += cpu::kColumnAlign) {
-            accumulate(in.x.data() + j, in.ldx, in.rows, in.w.data() + r * in.ldw, in.ldw, 1,
-                       cpu::kColumnAlign, single.data() + r * in.lds + j, in.lds);
-          }
-        }
-        ASSERT_EQ(std::memcmp(single.data(), whole.data(), whole.size() * sizeof(T)), 0)
-            << "one component and vector at a time, k = " << k << ", " << columns << " columns";
+      AlignedBuffer<T> pieces = in.new_sums();
+      for (std::int64_t i = 0; i < in.rows;) {
+        const std::int64_t end = std::min<std::int64_t>(in.rows, i + random.integer(1, 9));
+        sum_rows(products, dtype, in, i, end, pieces);
+        i = end;
       }
+      ASSERT_TRUE(in.same(pieces, whole)) << "rows in pieces, " << size;
+
+      AlignedBuffer<T> single = in.new_sums();
+      for (int r = 0; r < in.k; ++r) {
+        for (std::int64_t j = 0; j < in.columns; j += cpu::kColumnAlign) {
+          products.accumulate[static_cast<int>(dtype)](
+              in.x.from(0, j), in.rows, in.w.from(r), in.w.ld, 1,
+              std::min(cpu::kColumnAlign, in.columns - j), single.data() + r * in.lds + j, in.lds,
+              scratch(1).data());
+        }
+      }
+      ASSERT_TRUE(in.same(single, whole)) << "one component and vector at a time, " << size;
     }
   });
 }
 
-TEST_P(AccumulateTest, ConvertedRowsGiveTheSameBits) {
-  typed([&](auto zero) {
-    using T = decltype(zero);
-    AlignedBuffer<T> packed(static_cast<std::size_t>(cpu::kPackedSize));
-    for (const int k : testing::kRanks) {
-      for (const std::int64_t columns : {1, 15, 16, 17, 63, 64, 65, 255, 256}) {
-        const Operands<T> in(random, random.integer(1, cpu::kAccumulateRows), k, columns);
-        AlignedBuffer<T> whole = copy_of(in.s);
-        sum(in, k, in.n, whole);
-        AlignedBuffer<T> converted = copy_of(in.s);
-        table<T>().accumulate(testing::stored(in.x.data(), in.ldx, testing::copying(table<T>())),
-                              static_cast<int>(in.rows), in.w.data(), in.ldw, k, columns,
-                              converted.data(), in.lds, packed.data());
-        ASSERT_EQ(std::memcmp(converted.data(), whole.data(), whole.size() * sizeof(T)), 0)
-            << in.rows << " rows, k = " << k << ", " << columns << " columns";
-      }
+TEST_P(AccumulateTest, RoundedProductsHaveTheSameBitsAtEveryLevel) {
+  // Products of two numbers of bfloat16 are exact in float32, so that fusing changes nothing.
+  if (GetParam().float64) return;
+  for (const DType dtype : testing::kDTypes) {
+    for (int repeat = 0; repeat < 10; ++repeat) {
+      const ProductSize size = random.pick(testing::product_sizes(random));
+      const Operands<float> in(random, dtype, size, true);
+      ASSERT_TRUE(in.same(sum(table<float>().rounded, dtype, in),
+                          sum(cpu::kernels<float>(Level::kScalar).rounded, dtype, in)))
+          << size << ", dtype " << static_cast<int>(dtype);
     }
-  });
+  }
 }
 
 COFACTOR_INSTANTIATE_KERNEL_TEST(AccumulateTest);

@@ -78,18 +78,18 @@ TEST_F(ActiveSetTest, NothingPositiveGivesZero) {
   EXPECT_EQ(x, std::vector<double>(5, 0.0));
 }
 
-TEST_F(ActiveSetTest, FinishesWhatTheSweepsLeave) {
-  // One sweep is not enough for anything: every row goes through the active-set solver, and ends
-  // where many sweeps end.
+TEST_F(ActiveSetTest, FinishesWhatTheRoundsLeave) {
+  // One round is not enough for many rows, which go through the active-set solver, and end where
+  // many rounds end.
   const testing::Coupled data(random, 70, {2, 5});
-  testing::Session<double> swept(data), finished(data, 1);
+  testing::Session<double> pivoted(data), finished(data, 1);
   const std::vector<double> diagonal(70 * 7, 0.25);
   for (const double* added : {static_cast<const double*>(nullptr), diagonal.data()}) {
-    swept.pass(PassMode::kFit, 100, added);
+    pivoted.pass(PassMode::kFit, 100, added);
     finished.pass(PassMode::kFit, 100, added);
-    const double largest = *std::max_element(swept.w.values.begin(), swept.w.values.end());
-    for (std::size_t i = 0; i < swept.w.values.size(); ++i) {
-      EXPECT_NEAR(finished.w.values[i], swept.w.values[i], 1e-6 * largest);
+    const double largest = *std::max_element(pivoted.w.values.begin(), pivoted.w.values.end());
+    for (std::size_t i = 0; i < pivoted.w.values.size(); ++i) {
+      EXPECT_NEAR(finished.w.values[i], pivoted.w.values[i], 1e-6 * largest);
     }
   }
 }

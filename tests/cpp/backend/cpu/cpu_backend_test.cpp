@@ -1,7 +1,10 @@
 // What a backend holds between passes, and how it behaves when a pass goes wrong.
 
+#include <chrono>
 #include <limits>
+#include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "backend/cpu/session.h"
 #include "core/error.h"
@@ -78,6 +81,56 @@ TEST_F(FactorTest, AViewMayHaveItsOwnC) {
       EXPECT_GT(session.backend->c(v)[0], 0) << "view " << v;
     }
   } catch (const Error&) {
+  }
+}
+
+TEST_F(FactorTest, Float64ProblemsRefuseBFloat16AndGoOn) {
+  const Coupled data(random, 50, {2, 1});
+  Session<double> expected(data), session(data);
+  try {
+    session.backend->set_precision(Precision::kBFloat16);
+    FAIL() << "accepted bfloat16";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kValue);
+  }
+  expected.pass(PassMode::kFit);
+  session.pass(PassMode::kFit);
+  EXPECT_TRUE(testing::same_bits_of(session.sums, expected.sums));
+}
+
+class InterruptTest : public testing::RandomTest {};
+
+TEST_F(InterruptTest, AnErrorInTheMiddleOfAPassEndsItAndTheBackendGoesOn) {
+  // Several groups of rows in one block, which wait for each other.
+  const Coupled data(random, 12000, {2}, 0.3, {{.columns = 20}, {.columns = 60}});
+  Session<float> expected(data);
+  expected.pass(PassMode::kFit, 0);
+  for (const int threads : {1, 3}) {
+    int calls = 0, stop_at = 0;
+    Session<float> session(data, {.threads = threads, .check_interrupt = [&] {
+                                    // Calls are 50 ms apart at least: the second comes in the
+                                    // middle of the tasks, and others wait for this one.
+                                    if (stop_at == 0) return;
+                                    std::this_thread::sleep_for(std::chrono::milliseconds(55));
+                                    if (++calls == stop_at) throw std::runtime_error("stop");
+                                  }});
+    session.between = [] { std::this_thread::sleep_for(std::chrono::milliseconds(55)); };
+    for (stop_at = 1; stop_at <= 3; ++stop_at) {
+      calls = 0;
+      bool stopped = false;
+      try {
+        session.pass(PassMode::kFit, 0);
+      } catch (const std::runtime_error&) {
+        stopped = true;
+      }
+      // The caller's thread may get too few tasks for the later calls.
+      EXPECT_EQ(stopped, calls == stop_at) << "call " << stop_at << ", " << threads << " threads";
+      EXPECT_TRUE(stopped || stop_at > 2) << "call " << stop_at << ", " << threads << " threads";
+    }
+    stop_at = 0;
+    session.pass(PassMode::kFit, 0);
+    EXPECT_TRUE(testing::same_bits_of(session.w.values, expected.w.values));
+    EXPECT_TRUE(testing::same_bits_of(session.sums, expected.sums));
   }
 }
 

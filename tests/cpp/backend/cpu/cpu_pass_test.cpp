@@ -21,9 +21,10 @@ double tolerance() {
   return sizeof(T) == 4 ? 1e-5 : 1e-10;
 }
 
-/// Whether every row of W solves its problem, for every fit; `diagonal` may be null.
+/// Whether every row of W solves its problem, for every fit; `diagonal` may be null. `rounding` is
+/// by how much, relative to its size, W was rounded after the solve.
 template <class T>
-void expect_rows_solved(const Session<T>& session, const T* diagonal = nullptr) {
+void expect_rows_solved(const Session<T>& session, const T* diagonal = nullptr, Wide rounding = 0) {
   const Problem& problem = session.data.problem;
   const Matrix b = session.b(), gram = session.gram();
   testing::Comparison comparison;
@@ -39,8 +40,8 @@ void expect_rows_solved(const Session<T>& session, const T* diagonal = nullptr) 
         if (!(x.back() >= 0)) comparison.check(x.back(), 0, -1, "negative", i, r);
         if (diagonal != nullptr) own.push_back(double{diagonal[i * session.k + r]});
       }
-      const testing::Optimality found = testing::optimality(g, own, right, problem.l1_w, x,
-                                                            tolerance<T>(), session.column_gamma());
+      const testing::Optimality found = testing::optimality(
+          g, own, right, problem.l1_w, x, tolerance<T>(), session.column_gamma() + rounding);
       comparison.check(found.violation, 0, found.allowed, "row", i);
     }
     first += rank;
@@ -67,9 +68,37 @@ void expect_sums(const Session<T>& session) {
   };
   check(session.backend->c(0), session.w, "C");
   for (std::size_t v = 0; v < session.data.views.size(); ++v) {
-    check(session.backend->s(static_cast<int>(v)), session.data.views[v].values, "S");
+    check(session.backend->s(static_cast<int>(v)), session.operands[v], "S");
   }
   EXPECT_TRUE(comparison.result());
+}
+
+/// The scalars of W: <B, W>, with B as the products left it, and ||W||_1.
+template <class T>
+void expect_row_sums(const Session<T>& session) {
+  const auto rows = session.backend->row_sums();
+  const Matrix b = session.b();
+  testing::Comparison comparison;
+  const Wide tiny = testing::gamma<double>(1000 + b.rows);
+  int first = 0;
+  for (std::size_t f = 0; f < rows.size(); ++f) {
+    const int rank = session.data.problem.ranks[f];
+    Wide cross = 0, l1 = 0;
+    for (std::int64_t i = 0; i < b.rows; ++i) {
+      for (int r = first; r < first + rank; ++r) {
+        cross += Wide{b(i, r)} * session.w(i, r);
+        l1 += session.w(i, r);
+      }
+    }
+    comparison.check(rows[f].cross, cross, (session.column_gamma() + tiny) * cross, "<B, W>");
+    comparison.check(rows[f].w_l1, l1, tiny * l1, "||W||_1");
+    first += rank;
+  }
+  EXPECT_TRUE(comparison.result());
+}
+
+void round_to_bf16(Matrix& a) {
+  for (double& value : a.values) value = testing::rounded_to_bf16(static_cast<float>(value));
 }
 
 /// Whether every column of the solved H solves its problem for the sums C and S_v.
@@ -132,6 +161,79 @@ TEST_P(CpuPassTest, APassSolvesRowsAndSumsAndThenColumns) {
   });
 }
 
+TEST_P(CpuPassTest, APassInBFloat16IsThatOfRoundedDataAndFactors) {
+  if (GetParam().float64) return;
+  for (const std::int64_t rows : {1, 7, 513, 1100}) {
+    Coupled data(random, rows, {2, 3});
+    Session<float> session(data, {.precision = Precision::kBFloat16});
+    session.pass(PassMode::kFit, random.pick(std::vector<std::int64_t>{0, 7, 100}));
+    for (int v = 0; v < data.problem.num_views(); ++v) {
+      Matrix rounded = data.start[static_cast<std::size_t>(v)];
+      round_to_bf16(rounded);
+      EXPECT_EQ(testing::factor_of(*session.backend, data.problem, Factor::kInput, v).values,
+                rounded.values);
+    }
+    Matrix rounded = session.w;
+    round_to_bf16(rounded);
+    EXPECT_EQ(session.w.values, rounded.values);
+    // Half a unit of 8 significant bits.
+    expect_rows_solved<float>(session, nullptr, 0x1p-8L);
+    expect_sums(session);
+    expect_row_sums(session);
+    session.backend->solve_h();
+    expect_columns_solved(session);
+  }
+}
+
+TEST_P(CpuPassTest, ThePrecisionIsThatOfThePassesToCome) {
+  if (GetParam().float64) return;
+  const Coupled data(random, 200, {2, 3});
+  Session<float> full(data), switched(data);
+  full.pass(PassMode::kFit);
+  switched.backend->set_precision(Precision::kBFloat16);
+  switched.pass(PassMode::kFit);
+  EXPECT_NE(switched.w.values, full.w.values);
+  switched.backend->set_precision(Precision::kFull);
+  switched.set_inputs();
+  switched.pass(PassMode::kFit);
+  EXPECT_TRUE(testing::same_bits_of(switched.w.values, full.w.values));
+  EXPECT_TRUE(testing::same_bits_of(switched.sums, full.sums));
+}
+
+TEST_P(CpuPassTest, BlocksAndThreadsDoNotChangeABit) {
+  typed([&](auto zero) {
+    using T = decltype(zero);
+    // Several groups of rows in the largest blocks.
+    const Coupled data(random, 4000, {2, 3}, 0.3,
+                       {{.columns = 7, .dtype = DType::kFloat64},
+                        {.columns = 40, .dtype = DType::kUInt8, .scale = 1.0 / 64},
+                        {.columns = 33, .dtype = DType::kFloat16},
+                        {.columns = 2, .dtype = DType::kBFloat16, .weight = 2.0},
+                        {.columns = 70, .dtype = DType::kFloat32, .weight = 0.1}});
+    for (const Precision precision : {Precision::kFull, Precision::kBFloat16}) {
+      if (precision == Precision::kBFloat16 && sizeof(T) == 8) continue;
+      std::vector<double> w, sums;
+      for (const int threads : {1, 2, 3}) {
+        Session<T> session(data, {.threads = threads, .precision = precision});
+        for (const std::int64_t block_rows : {0, 1, 7, 64}) {
+          // Blocks of one row are slow; once is enough.
+          if (block_rows == 1 && threads != 2) continue;
+          session.set_inputs();
+          session.pass(PassMode::kFit, block_rows);
+          if (w.empty()) {
+            w = session.w.values;
+            sums = session.sums;
+          }
+          ASSERT_TRUE(testing::same_bits_of(session.w.values, w))
+              << threads << " threads, blocks of " << block_rows;
+          ASSERT_TRUE(testing::same_bits_of(session.sums, sums))
+              << threads << " threads, blocks of " << block_rows;
+        }
+      }
+    }
+  });
+}
+
 TEST_P(CpuPassTest, ADiagonalPerRow) {
   typed([&](auto zero) {
     using T = decltype(zero);
@@ -154,22 +256,12 @@ TEST_P(CpuPassTest, TermsAreThoseOfTheSolvedFactor) {
     session.pass(PassMode::kFit);
     session.backend->solve_h();
     const auto terms = session.backend->terms();
-    const auto rows = session.backend->row_sums();
-    const Matrix b = session.b();
+    expect_row_sums(session);
     testing::Comparison comparison;
     const Wide tiny = testing::gamma<double>(1000);
     int first = 0;
     for (std::size_t f = 0; f < 2; ++f) {
       const int rank = data.problem.ranks[f];
-      Wide cross = 0, l1 = 0;
-      for (std::int64_t i = 0; i < 300; ++i) {
-        for (int r = first; r < first + rank; ++r) {
-          cross += Wide{b(i, r)} * session.w(i, r);
-          l1 += session.w(i, r);
-        }
-      }
-      comparison.check(rows[f].cross, cross, (session.column_gamma() + tiny) * cross, "<B, W>");
-      comparison.check(rows[f].w_l1, l1, tiny * l1, "||W||_1");
       for (int v = 0; v < data.problem.num_views(); ++v) {
         const Matrix h = testing::factor_of(*session.backend, data.problem, Factor::kSolved, v);
         Wide sh = 0, h_l1 = 0, h_l2 = 0, model = 0;
@@ -186,8 +278,8 @@ TEST_P(CpuPassTest, TermsAreThoseOfTheSolvedFactor) {
           }
         }
         const ViewTerms& actual = terms[f][static_cast<std::size_t>(v)];
-        // Gram matrices add up to kGramColumns products in T.
-        const Wide gram = testing::gamma<T>(std::min(h.columns + 16, cpu::kGramColumns)) + tiny;
+        // Gram matrices add up to kProjectColumns products in T: at most one lane's, and the lanes.
+        const Wide gram = testing::gamma<T>(std::min(h.columns, cpu::kProjectColumns) + 16) + tiny;
         comparison.check(actual.cross, sh, tiny * sh, "<S, H>", v);
         comparison.check(actual.h_l1, h_l1, tiny * h_l1, "||H||_1", v);
         comparison.check(actual.h_l2, h_l2, gram * h_l2, "||H||^2", v);
@@ -288,6 +380,14 @@ TEST_P(CpuPassTest, ResidualPassesAreExplicit) {
   });
 }
 
+TEST_P(CpuPassTest, LinearPassesInBFloat16SumTheRowsThatTheyGive) {
+  if (GetParam().float64) return;
+  const Coupled data(random, 530, {5});
+  Session<float> session(data, {.precision = Precision::kBFloat16});
+  session.pass(PassMode::kLinear);
+  expect_sums(session);
+}
+
 TEST_P(CpuPassTest, RanksAboveAChunkAndAboveTheColumns) {
   typed([&](auto zero) {
     using T = decltype(zero);
@@ -301,8 +401,8 @@ TEST_P(CpuPassTest, RanksAboveAChunkAndAboveTheColumns) {
 TEST_P(CpuPassTest, GramMatricesOfVeryWideViews) {
   typed([&](auto zero) {
     using T = decltype(zero);
-    // Beyond 32 parts of kGramColumns columns, parts become longer.
-    const std::int64_t columns = 33 * cpu::kGramColumns + 5;
+    // Beyond 32 parts of kProjectColumns columns, parts become longer.
+    const std::int64_t columns = 33 * cpu::kProjectColumns + 5;
     const Coupled data(random, 2, {3}, 0.3, {{.columns = columns, .dtype = DType::kFloat32}});
     Session<T> session(data);
     session.backend->begin_pass(PassMode::kFit);
@@ -310,7 +410,7 @@ TEST_P(CpuPassTest, GramMatricesOfVeryWideViews) {
     testing::Comparison comparison;
     for (std::size_t i = 0; i < 9; ++i) {
       comparison.check(session.backend->gram(0)[i], exact.values[i],
-                       testing::gamma<T>(cpu::kGramColumns + 20) * exact.values[i], i);
+                       testing::gamma<T>(cpu::kProjectColumns + 20) * exact.values[i], i);
     }
     EXPECT_TRUE(comparison.result());
   });

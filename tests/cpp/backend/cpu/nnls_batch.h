@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/nnls/solver.h"
 #include "reference.h"
 
 namespace cofactor::testing {
@@ -49,14 +49,9 @@ struct Batch {
     return values[static_cast<std::size_t>(r * count + i)];
   }
 
-  void solve(const cpu::Kernels<T>& table) {
-    AlignedBuffer<T> scratch(static_cast<std::size_t>(cpu::nnls_scratch_size(k)));
-    std::fill_n(scratch.data(), scratch.size(), std::numeric_limits<T>::quiet_NaN());
+  void solve(Level level) {
     cpu::NnlsArgs<T> args;
-    args.k = k;
     args.count = count;
-    args.gram = scaled.gram.data();
-    args.inv_sqrt_diag = scaled.inv_sqrt_diag.data();
     args.b = b.data();
     args.ldb = count;
     args.shift = shift;
@@ -65,10 +60,7 @@ struct Batch {
     args.x = x.data();
     args.ldx = count;
     args.warm = warm;
-    args.tolerance = tolerance;
-    args.max_sweeps = 1000000;
-    args.scratch = scratch.data();
-    table.nnls(args);
+    cpu::NnlsSolver<T>(level, double{tolerance}, max_exchanges).solve(args, scaled);
   }
 
   /// G + diag(d) of column i, and b - shift.
@@ -103,6 +95,7 @@ struct Batch {
   T shift = 0;
   T tolerance = sizeof(T) == 4 ? T(1e-5) : T(1e-10);
   bool warm = false;
+  int max_exchanges = 30;
 };
 
 class NnlsTest : public KernelTest {

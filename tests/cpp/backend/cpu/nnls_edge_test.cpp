@@ -20,7 +20,7 @@ TEST_P(NnlsEdgeTest, AnEnormousDiagonalGivesZeroAndNotNan) {
     Batch<T> batch(random_gram(random, 3, 1.0), 20);
     batch.draw_b(random);
     batch.diagonal.assign(batch.b.size(), std::numeric_limits<T>::max());
-    batch.solve(table<T>());
+    batch.solve(GetParam().level);
     const double bound = 1e3 / double{std::numeric_limits<T>::max()} * 1e3;
     for (const T value : batch.x) EXPECT_LE(std::abs(value), bound);
   });
@@ -38,7 +38,7 @@ TEST_P(NnlsEdgeTest, AColumnsBitsDependOnItselfAlone) {
         batch.diagonal.resize(batch.b.size());
         for (T& d : batch.diagonal) d = static_cast<T>(random.uniform(0, 2));
       }
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
 
       std::vector<std::int64_t> order(static_cast<std::size_t>(count));
       std::iota(order.begin(), order.end(), 0);
@@ -54,7 +54,7 @@ TEST_P(NnlsEdgeTest, AColumnsBitsDependOnItselfAlone) {
             if (diagonal) part.at(part.diagonal, r, i - first) = batch.at(batch.diagonal, r, from);
           }
         }
-        part.solve(table<T>());
+        part.solve(GetParam().level);
         for (std::int64_t i = first; i < last; ++i) {
           for (int r = 0; r < k; ++r) {
             ASSERT_TRUE(
@@ -93,8 +93,8 @@ TEST_P(NnlsEdgeTest, ADeadComponentStaysZeroAndChangesNothing) {
         }
       }
       without.warm = warm;
-      batch.solve(table<T>());
-      without.solve(table<T>());
+      batch.solve(GetParam().level);
+      without.solve(GetParam().level);
       expect_optimal(batch);
       testing::Comparison comparison;
       for (std::int64_t i = 0; i < batch.count; ++i) {
@@ -119,7 +119,7 @@ TEST_P(NnlsEdgeTest, AllComponentsDead) {
     for (T& value : batch.x) value = 1;
     for (const bool warm : {false, true}) {
       batch.warm = warm;
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       for (const T value : batch.x) EXPECT_EQ(value, 0);
     }
   });
@@ -132,13 +132,13 @@ TEST_P(NnlsEdgeTest, WithoutPositiveRightHandSidesTheSolutionIsExactlyZero) {
       Batch<T> batch(random_gram(random, k, 0.3), 21);
       for (T& value : batch.b)
         value = static_cast<T>(random.chance(0.3) ? 0 : random.uniform(-1, 0));
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       for (const T value : batch.x) EXPECT_EQ(value, 0);
 
       // The same through the shift.
       for (T& value : batch.b) value = static_cast<T>(random.uniform(0, 1));
       batch.shift = 1;
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       for (const T value : batch.x) EXPECT_EQ(value, 0);
     }
   });
@@ -152,19 +152,19 @@ TEST_P(NnlsEdgeTest, AWarmStartAtTheSolutionReturnsIt) {
     for (int r = 0; r < 5; ++r) gram(r, r) = std::ldexp(1.0, 2 * (r - 2));
     Batch<T> exact(gram, 33);
     for (T& value : exact.b) value = static_cast<T>(random.uniform(-1, 1));
-    exact.solve(table<T>());
+    exact.solve(GetParam().level);
     const std::vector<T> solution = exact.x;
     exact.warm = true;
-    exact.solve(table<T>());
+    exact.solve(GetParam().level);
     EXPECT_TRUE(testing::same_bits_of(exact.x, solution));
 
     for (const int k : {2, 8, 20}) {
       Batch<T> batch(random_gram(random, k, 1.0), 33);
       batch.draw_b(random);
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       const Batch<T> cold = batch;
       batch.warm = true;
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       expect_optimal(batch);
       testing::Comparison comparison;
       for (std::int64_t i = 0; i < batch.count; ++i) {
@@ -189,7 +189,7 @@ TEST_P(NnlsEdgeTest, AWarmStartFromAnywhereIsOptimal) {
       batch.warm = true;
       for (T& value : batch.x)
         value = static_cast<T>(random.chance(0.3) ? 0 : random.uniform(0, 10));
-      batch.solve(table<T>());
+      batch.solve(GetParam().level);
       expect_optimal(batch);
     }
   });
@@ -203,17 +203,20 @@ TEST_P(NnlsEdgeTest, WritesItsColumnsOnly) {
       Batch<T> batch(gram, 40);
       batch.draw_b(random);
       std::fill(batch.x.begin(), batch.x.end(), T{-9});
-      AlignedBuffer<T> scratch(static_cast<std::size_t>(cpu::nnls_scratch_size(3)));
+      AlignedBuffer<std::byte> scratch(
+          static_cast<std::size_t>(cpu::nnls_scratch_size(3, table<T>().lanes, sizeof(T))));
+      std::fill_n(scratch.data(), scratch.size(), std::byte{0xff});
       cpu::NnlsArgs<T> args{.k = 3,
                             .count = count,
-                            .gram = batch.scaled.gram.data(),
-                            .inv_sqrt_diag = batch.scaled.inv_sqrt_diag.data(),
+                            .gram = batch.scaled.rounded.gram.data(),
+                            .inv_sqrt_diag = batch.scaled.rounded.inv_sqrt_diag.data(),
+                            .row_sum = batch.scaled.rounded.row_sum.data(),
                             .b = batch.b.data(),
                             .ldb = 40,
                             .x = batch.x.data(),
                             .ldx = 40,
                             .tolerance = T(1e-3),
-                            .max_sweeps = 100,
+                            .max_exchanges = 100,
                             .scratch = scratch.data()};
       static_cast<void>(table<T>().nnls(args));
       for (int r = 0; r < 3; ++r) {

@@ -15,7 +15,7 @@ TEST_P(NnlsTest, EnumeratedSolutionsOfSmallProblems) {
       for (const double spread : {1.0, 0.3}) {
         Batch<T> batch(random_gram(random, k, spread), random.pick(std::vector<int>{1, 7, 16, 37}));
         batch.draw_b(random);
-        batch.solve(table<T>());
+        batch.solve(GetParam().level);
         expect_optimal(batch);
         expect_enumerated_solution(batch);
       }
@@ -30,7 +30,7 @@ TEST_P(NnlsTest, OptimalityOfWellConditionedProblems) {
       for (const std::int64_t count : {1, 3, 8, 15, 17, 33, 65}) {
         Batch<T> batch(random_gram(random, k, 1.0), count);
         batch.draw_b(random);
-        batch.solve(table<T>());
+        batch.solve(GetParam().level);
         expect_optimal(batch);
       }
     }
@@ -48,7 +48,7 @@ TEST_P(NnlsTest, OptimalityOfIllConditionedProblems) {
         Batch<T> batch(random_gram(random, k, spread), 5);
         batch.tolerance = sizeof(T) == 4 ? T(1e-5) : T(1e-7);
         batch.draw_b(random);
-        batch.solve(table<T>());
+        batch.solve(GetParam().level);
         expect_optimal(batch);
       }
     }
@@ -66,7 +66,7 @@ TEST_P(NnlsTest, ADiagonalPerColumnAndAShift) {
         batch.diagonal.resize(batch.b.size());
         for (T& d : batch.diagonal)
           d = static_cast<T>(random.chance(0.2) ? 0 : random.uniform(0, size));
-        batch.solve(table<T>());
+        batch.solve(GetParam().level);
         expect_optimal(batch);
         if (k <= 8) expect_enumerated_solution(batch);
       }

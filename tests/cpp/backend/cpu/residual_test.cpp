@@ -64,7 +64,7 @@ class ResidualTest : public testing::KernelTest {
       error += 2 * std::abs(rest) * off + off * off;
       squares += (std::abs(rest) + off) * (std::abs(rest) + off);
     }
-    const int lanes = table<T>().lanes;
+    const int lanes = ResidualTest::lanes<T>();
     return {sum, error + testing::gamma<T>(in.n / lanes + lanes + 1) * squares};
   }
 };

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -14,17 +16,39 @@ inline Matrix factor_of(const Backend& backend, const Problem& problem, Factor w
   return h;
 }
 
+struct SessionOptions {
+  /// By default enough for any condition number of these tests.
+  int max_exchanges = 1000000;
+  int threads = 2;
+  Precision precision = Precision::kFull;
+  std::function<void()> check_interrupt = {};
+};
+
 /// One problem on a backend of compute type T, with room for W.
 template <class T>
 struct Session {
-  explicit Session(const Coupled& coupled, int max_sweeps = 1000000)
+  Session(const Coupled& coupled, int max_exchanges)
+      : Session(coupled, SessionOptions{.max_exchanges = max_exchanges}) {}
+  explicit Session(const Coupled& coupled, SessionOptions options = {})
       : data(coupled), k(coupled.problem.total_rank()), w(coupled.problem.rows, k) {
-    BackendOptions options;
-    options.float64 = sizeof(T) == 8;
-    // By default enough for any condition number of these tests.
-    options.max_sweeps = max_sweeps;
-    options.threads = 2;
-    backend = make_cpu_backend(data.problem, options);
+    BackendOptions of_backend;
+    of_backend.float64 = sizeof(T) == 8;
+    of_backend.threads = options.threads;
+    of_backend.max_exchanges = options.max_exchanges;
+    of_backend.check_interrupt = std::move(options.check_interrupt);
+    backend = make_cpu_backend(data.problem, of_backend);
+    backend->set_precision(options.precision);
+    for (const StoredView& view : data.views) {
+      Matrix& x = operands.emplace_back(view.values);
+      if (options.precision == Precision::kFull) continue;
+      for (double& value : x.values) {
+        value = view.scale * rounded_to_bf16(static_cast<float>(value / view.scale));
+      }
+    }
+    set_inputs();
+  }
+
+  void set_inputs() {
     for (int v = 0; v < data.problem.num_views(); ++v) {
       backend->set_input(v, data.start[static_cast<std::size_t>(v)].values.data());
     }
@@ -35,11 +59,13 @@ struct Session {
     std::vector<T> out(w.values.size());
     backend->begin_pass(mode);
     Block block;
+    if (between) between();
     while (source.next(block)) {
       if (diagonal != nullptr) block.row_diagonal = diagonal + block.first_row * k;
       backend->process(block, out.data() + block.first_row * k);
     }
-    backend->end_pass();
+    const std::span<const double> result = backend->end_pass();
+    sums.assign(result.begin(), result.end());
     std::copy(out.begin(), out.end(), w.values.begin());
   }
 
@@ -50,7 +76,7 @@ struct Session {
     Matrix sum(w.rows, k);
     for (std::size_t v = 0; v < data.views.size(); ++v) {
       const Matrix h = factor_of(*backend, data.problem, Factor::kInput, static_cast<int>(v));
-      const Matrix part = multiply(data.views[v].values, transpose(h));
+      const Matrix part = multiply(operands[v], transpose(h));
       for (std::size_t i = 0; i < sum.values.size(); ++i) {
         sum.values[i] += spec(v).weight * part.values[i];
       }
@@ -75,7 +101,13 @@ struct Session {
 
   const Coupled& data;
   int k;
+  /// The views as the products multiply them.
+  std::vector<Matrix> operands;
   Matrix w;
+  /// Called, if there, between the start of a pass and its first block.
+  std::function<void()> between;
+  /// What the last pass returned.
+  std::vector<double> sums;
   std::unique_ptr<Backend> backend;
 };
 

@@ -17,7 +17,7 @@ class StatsTest : public testing::KernelTest {
   /// rest of the row, each square rounded once.
   template <class T>
   static testing::Wide bound(std::int64_t n, testing::Wide sum) {
-    const int lanes = table<T>().lanes;
+    const int lanes = StatsTest::lanes<T>();
     return testing::gamma<T>(n / lanes + lanes + 2) * sum + testing::gamma<double>(n + 2) * sum;
   }
 

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "backend/cpu/kernels.h"
+#include "core/aligned_buffer.h"
+#include "core/level.h"
+
+namespace cofactor::cpu {
+
+/// Gram matrix that many small problems share, in the form that NnlsArgs describes.
+template <class T>
+struct ScaledGram {
+  template <class Number>
+  struct Arrays {
+    std::vector<Number> gram, inv_sqrt_diag, row_sum;
+  };
+  int k = 0;
+  Arrays<double> exact;
+  Arrays<T> rounded;
+  /// From row-major numbers at stride `ld`, with `ridge` added to the diagonal.
+  void assign(const double* matrix, std::int64_t ld, int rank, double ridge);
+};
+
+/// Solves batches of non-negative least-squares problems to a tolerance, whatever their condition.
+/// Holds its scratch space: one solver a thread.
+template <class T>
+class NnlsSolver {
+ public:
+  /// `tolerance` and `max_exchanges` as in NnlsArgs.
+  NnlsSolver(Level level, double tolerance, int max_exchanges)
+      : level_(level), tolerance_(tolerance), max_exchanges_(max_exchanges) {}
+
+  /// Solves the columns of `args`, and fills in what follows from the matrix and the options.
+  void solve(NnlsArgs<T> args, const ScaledGram<T>& gram);
+
+ private:
+  /// Block pivoting in compute type `Number`. Returns the columns that it leaves unfinished.
+  template <class Number>
+  std::vector<std::int64_t> pivot(NnlsArgs<Number> args,
+                                  const typename ScaledGram<T>::template Arrays<Number>& gram);
+  /// Some columns again in float64; returns those that are still unfinished.
+  std::vector<std::int64_t> solve_in_float64(const NnlsArgs<T>& args, const ScaledGram<T>& gram,
+                                             const std::vector<std::int64_t>& columns);
+  /// One column by the active-set method.
+  void finish(const NnlsArgs<T>& args, const ScaledGram<T>& gram, std::int64_t column) const;
+
+  Level level_;
+  double tolerance_;
+  int max_exchanges_;
+  AlignedBuffer<std::byte> scratch_;
+  std::vector<unsigned char> unfinished_;
+};
+
+}  // namespace cofactor::cpu
