@@ -9,9 +9,13 @@ import pytest
 from sklearn.decomposition._nmf import _initialize_nmf
 
 import cofactor as cf
+from cofactor import _core
+from cofactor._compressed import Compressed, CompressedFit, Side, compress, sample_directions
 from cofactor._parameters import resolve_weights
 from cofactor._views import load_views
 from cofactor.init import (
+    compressed_iterations,
+    compressed_rank,
     make_start,
     nndsvd_passes,
     random_start,
@@ -40,6 +44,7 @@ def first_start(views: dict[str, np.ndarray], **options: object) -> dict[str, np
         4,
         nmf.init,
         np.random.RandomState(0),
+        penalties=nmf._penalties(data),
         engine_for=nmf._engine,
         n_threads=None,
         extrapolate=True,
@@ -168,3 +173,155 @@ def test_sample_sizes_cost_at_most_two_passes() -> None:
             assert sample_iterations * sum(sizes) <= 2 * n
             assert all(size >= 12 * k for size in sizes)
     assert sample_sizes(2_499, 20) == []
+
+
+def wide_views(seed: int = 0) -> dict[str, np.ndarray]:
+    """Views wide enough to be compressed at rank 4, with noise that is not of low rank."""
+    rng = np.random.default_rng(seed)
+    W = rng.gamma(0.3, 1.0, (1500, 6))
+    X = W @ rng.gamma(0.3, 1.0, (6, 2400)) + 0.5 * rng.standard_exponential((1500, 2400))
+    return {"a": X[:, :900].astype(np.float32), "b": X[:, 900:].astype(np.float16)}
+
+
+def test_compressed_data_are_the_leading_singular_triplets() -> None:
+    views = wide_views()
+    data = load_views(views, caller="test").with_statistics(None)
+    nmf = cf.CoupledNMF(4, weights={"a": 2.0, "b": 0.5})
+    nmf.weights_, nmf._n_columns = nmf.weights, data.n_columns
+    columns, weights = list(data.n_columns.values()), list(nmf.weights_.values())
+    engine = nmf._engine(data, 14)
+    random_state = np.random.RandomState(0)
+    q = sample_directions(engine, columns, weights, 14, 2, random_state)
+    found = compress(engine, columns, weights, q)
+    assert found is not None
+    A = np.hstack(
+        [np.sqrt(w) * x.astype(np.float64) for w, x in zip(weights, views.values(), strict=True)]
+    )
+    for side in (found.left, found.right):
+        np.testing.assert_allclose(side.T @ side, np.eye(14), atol=1e-4)
+    # The six planted directions stand far above the noise; the rest are part of it.
+    expected = np.linalg.svd(A, compute_uv=False)[:6]
+    np.testing.assert_allclose(np.sort(found.singular)[::-1][:6], expected, rtol=1e-3)
+    # A projection: what it leaves out is orthogonal to it.
+    product = (found.left * found.singular) @ found.right.T
+    assert (product * (A - product)).sum() == pytest.approx(0, abs=1e-4 * (A**2).sum())
+
+
+@pytest.mark.parametrize("extrapolate", [False, True])
+def test_a_fit_of_compressed_data_is_that_of_the_product(extrapolate: bool) -> None:
+    # A product without negative entries can be fitted by the core itself.
+    rng = np.random.default_rng(3)
+    product = rng.gamma(0.3, 1.0, (300, 7)) @ rng.gamma(0.3, 1.0, (7, 200))
+    u, s, vt = np.linalg.svd(product, full_matrices=False)
+    data = Compressed(u[:, :7], s[:7], vt[:7].T)
+    start = rng.random((4, 200))
+    options = {"l1": 0.2, "l2": 0.3, "float64": True, "n_threads": 1}
+    sides = [Side(basis, data.singular, 4, **options) for basis in (data.left, data.right)]
+    fit = CompressedFit(data, float((s**2).sum()), *sides, start.T, extrapolate=extrapolate)
+    fit.run(1 if extrapolate else 8)
+    source = _core.Source([[product]], ["float64"], [1.0])
+    engine = _core.Engine(
+        source,
+        ranks=[4],
+        weights=[1.0],
+        l1_w=0.2,
+        l2_w=0.3,
+        l1_h=[0.2],
+        l2_h=[0.3],
+        device="cpu",
+        float64=True,
+        threads=1,
+    )
+    engine.set_h(0, start)
+    expected = engine.fit(
+        [float((s**2).sum())],
+        max_iterations=len(fit.losses),
+        tolerance=0.0,
+        extrapolate=False,
+        verify=False,
+        progress=None,
+    )
+    np.testing.assert_allclose(fit.losses, expected.fits[0].losses, rtol=2e-3)
+    assert (fit.H >= 0).all()
+
+
+def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
+    rng = np.random.default_rng(4)
+    u, s, vt = np.linalg.svd(rng.random((300, 200)), full_matrices=False)
+    data = Compressed(u[:, :20], s[:20], vt[:20].T)
+    options = {"l1": 0.0, "l2": 0.0, "float64": True, "n_threads": 1}
+    losses = []
+    for extrapolate in (False, True):
+        sides = [Side(basis, data.singular, 5, **options) for basis in (data.left, data.right)]
+        start = np.random.default_rng(5).random((200, 5))
+        fit = CompressedFit(data, float((s**2).sum()), *sides, start, extrapolate=extrapolate)
+        fit.run(40)
+        assert (np.diff(fit.losses) <= 1e-9).all()
+        losses.append(fit.losses[-1])
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("weights", ["equal", {"a": 3.0, "b": 0.1}, {"a": 0.0, "b": 1.0}])
+def test_compressed_data_save_passes(weights: object) -> None:
+    views = wide_views()
+    options = {"weights": weights, "random_state": 0, "tol": 0, "max_iter": 1}
+    compressed = cf.CoupledNMF(4, **options).fit(views)
+    (losses,) = compressed.sample_losses_
+    assert 0.5 * compressed_iterations < len(losses) <= compressed_iterations
+    at_random = cf.CoupledNMF(4, init="random", **options).fit(views)
+    best = min(
+        cf.CoupledNMF(4, init=init, **{**options, "max_iter": 60}).fit(views).loss_history_[-1]
+        for init in ("compressed", "random")
+    )
+    assert compressed.loss_history_[0] - best < 0.02 * (at_random.loss_history_[0] - best)
+
+
+def test_reads_of_compressed_data_are_counted() -> None:
+    views = wide_views()
+    nmf = cf.CoupledNMF(4, random_state=0, tol=0, max_iter=3).fit(views)
+    assert compressed_rank(1500, 2400, 4) == 14
+    # Checking the arrays, 500 examples twice, the projection, iterations on 14 of 1,500 columns and
+    # 14 of 2,400 rows, the loop, and the final W.
+    shares = compressed_iterations * 14 * (1 / 1500 + 1 / 2400)
+    assert nmf.n_passes_ == pytest.approx(1 + 2 * 500 / 1500 + 1 + shares + 3 + 1)
+    assert nmf.n_iter_ == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compressed_start_does_not_depend_on_threads(threads: int) -> None:
+    views = wide_views()
+    options = {"random_state": 0, "tol": 0, "max_iter": 2}
+    nmf = cf.CoupledNMF(4, n_threads=threads, **options).fit(views)
+    expected = cf.CoupledNMF(4, n_threads=3, **options).fit(views)
+    assert nmf.loss_history_ == expected.loss_history_
+    assert np.array_equal(nmf.W_, expected.W_)
+
+
+def test_a_compressed_start_knows_the_penalties() -> None:
+    views = wide_views()
+    options = {"alpha_W": 0.05, "l1_ratio": 0.5, "random_state": 0, "tol": 0, "weights": {"b": 0.3}}
+    nmf = cf.CoupledNMF(4, max_iter=40, **options).fit(views)
+    without = cf.CoupledNMF(4, **{**options, "alpha_W": 0.0}, max_iter=1).fit(views)
+    # The penalised minimum has the higher loss, and the fit begins there.
+    assert nmf.loss_history_[-1] > 1.1 * without.loss_history_[0]
+    assert nmf.loss_history_[0] == pytest.approx(nmf.loss_history_[-1], rel=1e-3)
+
+
+def test_data_that_cannot_be_compressed_start_at_random() -> None:
+    nothing = cf.CoupledNMF(4, random_state=0, tol=0, max_iter=1).fit(
+        {"a": np.zeros((1500, 2400), np.float32)}
+    )
+    assert nothing.sample_losses_ == []
+    assert nothing.reconstruction_err_ == 0
+    huge = {"a": np.full((1500, 2400), 1e25, np.float32)}
+    with pytest.raises(ValueError, match="too large for products in float32"):
+        cf.CoupledNMF(4, random_state=0, tol=0, max_iter=1).fit(huge)
+
+
+def test_data_are_compressed_where_that_is_small() -> None:
+    for n, d, k in ((10_000, 28_160, 20), (10_000, 640, 20), (10**6, 601, 20)):
+        rank = compressed_rank(n, d, k)
+        assert rank == 40
+        assert 15 * rank * (n + d) <= n * d
+    assert compressed_rank(10_000, 512, 20) == 0
+    assert compressed_rank(1797, 64, 10) == 0

@@ -101,8 +101,9 @@ def test_float64_views_are_computed_in_float64(
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("block_rows", [1, 7, 64, 0])
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("compute", ["full", "bfloat16"])
 def test_bits_do_not_depend_on_blocks_or_threads(
-    level: str, block_rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    level: str, block_rows: int, threads: int, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COFACTOR_SIMD", level)
     views = odd_views()
@@ -130,7 +131,13 @@ def test_bits_do_not_depend_on_blocks_or_threads(
         for v, h in enumerate(random_start(views, 7).values()):
             engine.set_h(v, h)
         result = engine.fit(
-            squares, max_iterations=4, tolerance=0, extrapolate=True, verify=False, progress=None
+            squares,
+            max_iterations=4,
+            tolerance=0,
+            extrapolate=True,
+            compute=compute,
+            verify=False,
+            progress=None,
         )
         W = np.empty((1037, 7), np.float32)
         engine.encode(squares, exact=False, w=W)
@@ -399,3 +406,92 @@ def test_ctrl_c_stops_a_fit_within_a_second() -> None:
     word, seconds = done.stdout.split()
     assert word == "stopped"
     assert float(seconds) < 1.0
+
+
+def planted_parts(seed: int = 0) -> dict[str, np.ndarray]:
+    """Four parts that do not overlap, each in a quarter of the examples, with some noise."""
+    rng = np.random.default_rng(seed)
+    W = np.kron(np.eye(4), np.ones((50, 1))) * rng.uniform(0.5, 1.5, (200, 1))
+    H = np.kron(np.eye(4), np.ones((1, 15)))
+    X = W @ H + 0.3 * rng.random((200, 60))
+    return {"a": X[:, :20].astype(np.float16), "b": X[:, 20:].astype(np.float32)}
+
+
+def test_a_dead_component_is_given_an_example() -> None:
+    views = planted_parts()
+    start = random_start(views, 4)
+    for H in start.values():
+        H[2] = 0.0
+    nmf = plain(4, max_iter=30).fit(views, H=start)
+    assert nmf.n_reseeded_ == 1
+    # One read checks the arrays, three find the example, one solves the final W.
+    assert nmf.n_passes_ == 1 + 30 + 3 + 1
+    assert nmf.n_iter_ == len(nmf.loss_history_) == 30
+    assert all(H.any(axis=1).all() for H in nmf.components_.values())
+    assert (np.diff(nmf.loss_history_) <= 1e-7).all()
+    # All four parts are found, and no start does better.
+    best = plain(4, max_iter=100).fit(views).loss_history_[-1]
+    assert nmf.loss_history_[-1] == pytest.approx(best, rel=1e-3)
+    assert plain(3, max_iter=100).fit(views).loss_history_[-1] > 1.5 * best
+
+
+def test_all_components_may_be_dead() -> None:
+    views = planted_parts()
+    start = {name: np.zeros((4, X.shape[1])) for name, X in views.items()}
+    nmf = plain(4, max_iter=30).fit(views, H=start)
+    assert nmf.loss_history_[0] == 1
+    assert nmf.n_reseeded_ == 4
+    assert nmf.loss_history_[-1] < 0.5
+
+
+def test_penalties_may_kill_components() -> None:
+    views = planted_parts()
+    start = random_start(views, 4)
+    for H in start.values():
+        H[2] = 0.0
+    nmf = plain(4, max_iter=5, alpha_W=1e-4).fit(views, H=start)
+    assert nmf.n_reseeded_ == 0
+    assert not any(H[2].any() for H in nmf.components_.values())
+
+
+def test_bfloat16_products_reach_the_loss_of_float32() -> None:
+    views = planted_parts()
+    start = random_start(views, 5)
+    full = plain(5, max_iter=30).fit(views, H=start)
+    rounded = plain(5, max_iter=30, compute="bfloat16").fit(views, H=start)
+    # Rounding moves values by at most 2^-8 of their size, W and H likewise.
+    assert rounded.reconstruction_err_ <= full.reconstruction_err_ + 3 * 2**-8 * np.sqrt(
+        sum((x.astype(np.float64) ** 2).sum() for x in views.values())
+    )
+    assert not np.array_equal(rounded.W_, full.W_)
+    assert rounded.W_.dtype == np.float32
+
+
+def test_auto_finishes_in_float32() -> None:
+    rng = np.random.default_rng(0)
+    X = {"a": (rng.random((300, 3)) @ rng.random((3, 80))).astype(np.float32)}
+    start = random_start(X, 3)
+    error = {
+        compute: plain(3, max_iter=200, acceleration="auto", compute=compute)
+        .fit(X, H=start)
+        .reconstruction_err_
+        for compute in ("float32", "auto", "bfloat16")
+    }
+    assert error["auto"] < 2 * error["float32"]
+    # Factors of eight bits do not give data of 24.
+    assert error["bfloat16"] > 3 * error["auto"]
+
+
+def test_compute_in_float64_of_float32_views() -> None:
+    views = {"a": np.random.default_rng(0).random((50, 9), dtype=np.float32)}
+    nmf = cf.CoupledNMF(2, random_state=0, compute="float64").fit(views)
+    assert nmf.W_.dtype == np.float64
+    double = cf.CoupledNMF(2, random_state=0).fit({"a": views["a"].astype(np.float64)})
+    np.testing.assert_allclose(nmf.W_, double.W_, rtol=1e-6)
+
+
+def test_float64_views_have_no_products_in_bfloat16() -> None:
+    views = {"a": np.ones((50, 9))}
+    with pytest.raises(ValueError, match="compute='bfloat16' got a float64 view"):
+        cf.CoupledNMF(2, compute="bfloat16").fit(views)
+    assert cf.CoupledNMF(2, compute="auto", tol=1e-3).fit(views).W_.dtype == np.float64

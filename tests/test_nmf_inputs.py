@@ -59,7 +59,11 @@ def test_bad_data_is_refused(X: object, error: type[Exception], message: str) ->
         ({"alpha_W": float("nan")}, ValueError, "alpha_W=nan must be at least 0"),
         ({"alpha_H": float("inf")}, ValueError, "alpha_H=inf must be at least 0"),
         ({"l1_ratio": 1.5}, ValueError, "l1_ratio=1.5 must be between 0 and 1"),
-        ({"init": "magic"}, ValueError, "init='magic' is unknown; expected one of None, 'sample'"),
+        (
+            {"init": "magic"},
+            ValueError,
+            "init='magic' is unknown; expected one of None, 'compressed'",
+        ),
         ({"device": "tpu"}, ValueError, "device='tpu' is unknown"),
         ({"acceleration": "warp"}, ValueError, "acceleration='warp' is unknown"),
         ({"n_threads": 0}, ValueError, "n_threads=0 must be at least 1"),

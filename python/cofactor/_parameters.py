@@ -14,8 +14,9 @@ import numpy.typing as npt
 __all__ = ["Penalties", "check_parameters", "check_start", "resolve_weights"]
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
-    "init": (None, "sample", "random", "nndsvd", "nndsvda", "nndsvdar"),
+    "init": (None, "compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"),
     "device": ("auto", "cpu", "cuda"),
+    "compute": ("float32", "bfloat16", "auto", "float64"),
     "acceleration": (None, "auto", "extrapolation"),
 }
 

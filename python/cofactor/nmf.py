@@ -76,10 +76,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Weight w_v of every view: 1 each, 1 / ||X_v||_F^2 each, or as given, where views that are
         not named have 1. A view of weight 0 is passive: it does not shape W, and its H_v is
         fitted without penalty.
-    init : {None, "sample", "random", "nndsvd", "nndsvda", "nndsvdar"}, default=None
-        How H starts. "sample" begins at random and fits growing samples of the examples before it
-        reads all of them (see :func:`cofactor.init.sample_sizes`); it is "random" where there are
-        too few examples for that. None is "sample". A start of your own is passed to :meth:`fit`.
+    init : {None, "compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"}, default=None
+        How H starts. "compressed" begins at random and fits a low-rank product that one read makes
+        of the data (see :mod:`cofactor.init`); it is "sample" where the views are too narrow for
+        that. "sample" fits growing samples of the examples before it reads all of them; it is
+        "random" where there are too few examples for that. None is "compressed". A start of your
+        own is passed to :meth:`fit`.
     max_iter : int, default=200
         Most passes over the data.
     tol : float, default=1e-4
@@ -88,6 +90,14 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Seed of the start.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute; "auto" is a CUDA device where build and machine have one.
+    compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
+        What the two products of a pass are computed in; sums that cross panels of rows are in
+        float64 always. "float32" becomes "float64" as soon as a view is float64. "bfloat16"
+        rounds values and factors to eight bits where they are multiplied, which machines with
+        units for that do about twice as fast and others emulate; losses on the way take the
+        rounding errors of the values for independent. "auto" does that while a pass still lowers
+        the objective by more than 1e-4, and finishes in "float32". The final W and
+        `reconstruction_err_` are never rounded.
     acceleration : {"auto", "extrapolation"} or None, default="auto"
         "extrapolation" moves H on along its last step and takes that back when the objective
         rises (Ang and Gillis, arXiv:1805.06604). None is plain alternating least squares.
@@ -119,13 +129,17 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Passes of the loop.
     n_passes_ : float
         Every read of the data: checking arrays, start, loop and the final W. A read of m of n
-        examples counts m / n.
+        examples counts m / n, and an iteration on compressed data its share of the numbers.
+    n_reseeded_ : int
+        Components that died, no example having any of them, and were given the values of the
+        example of largest residual. Each time costs three reads. Penalised fits leave them dead.
     loss_history_ : list of float
         ``sum_v w_v ||X_v - W H_v||^2 / sum_v w_v ||X_v||^2`` after every accepted pass.
     rejected_losses_ : list of float
         The same for extrapolations that were taken back.
     sample_losses_ : list of list of float
-        The same for every sample that the fit began with, relative to the sample.
+        The same for the compressed data or for every sample that the fit began with, relative to
+        it.
     view_losses_ : dict of str to float
         ``||X_v - W H_v||^2 / ||X_v||^2`` after the last accepted pass.
     reconstruction_err_ : float
@@ -159,6 +173,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tol: float = 1e-4,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        compute: Literal["float32", "bfloat16", "auto", "float64"] = "float32",
         acceleration: Literal["auto", "extrapolation"] | None = "auto",
         alpha_W: float = 0.0,
         alpha_H: float | Literal["same"] = "same",
@@ -174,6 +189,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.tol = tol
         self.random_state = random_state
         self.device = device
+        self.compute = compute
         self.acceleration = acceleration
         self.alpha_W = alpha_W
         self.alpha_H = alpha_H
@@ -226,8 +242,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 views,
                 self.weights_,
                 self.n_components,
-                self.init or "sample",
+                self.init or "compressed",
                 check_random_state(self.random_state),
+                penalties=self._penalties(views),
                 engine_for=self._engine,
                 n_threads=self.n_threads,
                 extrapolate=self.acceleration is not None,
@@ -242,6 +259,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             max_iterations=self.max_iter,
             tolerance=self.tol,
             extrapolate=self.acceleration is not None,
+            compute=self._products(engine),
             verify=self.verify,
             progress=self._progress(),
         )
@@ -255,6 +273,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.loss_history_ = list(trace.losses)
         self.rejected_losses_ = list(trace.rejected_losses)
         self.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+        self.n_reseeded_ = trace.reseeded
         self.stop_reason_ = trace.stop_reason
         self.fingerprint_ = views.fingerprint
         self.W_ = np.empty((self._n_examples, self.n_components), dtype)
@@ -389,8 +408,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learned = {name: getattr(self, name) for name in _SAVED}
         write_run(Path(path), parameters, learned, self.components_, self.W_)
 
+    def _penalties(self, views: Views) -> Penalties:
+        return Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
+
     def _engine(self, views: Views, rank: int) -> _core.Engine:
-        penalties = Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
+        penalties = self._penalties(views)
         names = views.names
         device = self.device
         if device == "auto":
@@ -404,9 +426,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             l1_h=[penalties.l1_h[name] for name in names],
             l2_h=[penalties.l2_h[name] for name in names],
             device=device,
-            float64=views.is_float64,
+            float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
         )
+
+    def _products(self, engine: _core.Engine) -> Literal["full", "bfloat16", "auto"]:
+        if self.compute == "bfloat16" and engine.float64:
+            raise ValueError(
+                "compute='bfloat16' got a float64 view; pass views of at most float32, or "
+                "compute='float64'"
+            )
+        if self.compute in ("bfloat16", "auto") and not engine.float64:
+            return self.compute
+        return "full"
 
     def _progress(self) -> Callable[[_core.IterationInfo], None] | None:
         callback = self.callback
@@ -425,6 +457,7 @@ _SAVED = (
     "weights_",
     "n_iter_",
     "n_passes_",
+    "n_reseeded_",
     "loss_history_",
     "rejected_losses_",
     "sample_losses_",

@@ -37,8 +37,14 @@ cofactor fit acts/ --rank 50 --views layer3,layer4 --weights balanced --out run/
 )
 @click.option(
     "--init",
-    type=click.Choice(["sample", "random", "nndsvd", "nndsvda", "nndsvdar"]),
-    help="How H starts.  [default: sample]",
+    type=click.Choice(["compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"]),
+    help="How H starts.  [default: compressed]",
+)
+@click.option(
+    "--compute",
+    type=click.Choice(["float32", "bfloat16", "auto", "float64"]),
+    default="float32",
+    help="What products are computed in; auto is bfloat16 first and ends in float32.",
 )
 @click.option("--max-iter", type=int, default=200, help="Iterations at most.")
 @click.option("--tol", type=float, default=1e-4, help="Relative decrease to stop at.")
@@ -63,7 +69,8 @@ def command(
     rank: int,
     views: list[str],
     weights: str | dict[str, float],
-    init: Literal["sample", "random", "nndsvd", "nndsvda", "nndsvdar"] | None,
+    init: Literal["compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"] | None,
+    compute: Literal["float32", "bfloat16", "auto", "float64"],
     max_iter: int,
     tol: float,
     alpha_w: float,
@@ -92,6 +99,7 @@ def command(
             rank,
             weights=weights,
             init=init,
+            compute=compute,
             max_iter=max_iter,
             tol=tol,
             random_state=seed,

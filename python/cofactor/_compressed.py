@@ -1,0 +1,309 @@
+"""A low-rank stand-in for the data, on which a fit begins without reading the data itself.
+
+A = hstack(sqrt(w_v) X_v) is read once against the leading directions of a small sample (randomized
+SVD: Halko, Martinsson and Tropp 2011), which leaves A ~ U diag(s) V^T with a few more directions
+than there are components. Factorizing that product costs little. Erichson et al.
+(arXiv:1711.02037) compress one side of A and give up non-negativity between solves; here both sides
+are compressed, and every solve is the exact one for the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+
+__all__ = ["Compressed", "CompressedFit", "Side", "compress", "power_step", "sample_directions"]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Float64Array = npt.NDArray[np.float64]
+
+# Directions whose square, relative to that of the first, is rounding of sums in float32.
+_ROUNDING = 1e-7
+
+# Of the solves: what is left of the error is less than what compression leaves out.
+_TOLERANCE = 1e-3
+
+
+def power_step(
+    engine: _core.Engine,
+    columns: Sequence[int],
+    weights: Sequence[float],
+    q: Float64Array,
+    y: npt.NDArray[Any] | None = None,
+) -> tuple[Float64Array, Float64Array]:
+    """Read A once: Y^T Y and A^T Y for Y = A q.
+
+    Parameters
+    ----------
+    engine : _core.Engine
+        The problem, with one fit of as many components as `q` has columns.
+    columns, weights : sequence
+        Number of columns and weight of each view.
+    q : ndarray of shape (sum of columns, rank)
+        Directions.
+    y : ndarray of shape (n_examples, rank), optional
+        Receives Y.
+
+    Returns
+    -------
+    tuple of ndarray of shape (rank, rank) and ndarray of shape (sum of columns, rank)
+        Y^T Y and A^T Y.
+    """
+    edges = np.cumsum([0, *columns])
+    roots = np.sqrt(np.asarray(weights, dtype=np.float64))
+    # The core sums w_v X_v Q_v, so that sqrt(w_v) is taken out of Q and put back into S.
+    for v, root in enumerate(roots):
+        part = q[edges[v] : edges[v + 1]].T
+        engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
+    c, s = engine.power(y)
+    return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
+
+
+def sample_directions(
+    engine: _core.Engine,
+    columns: Sequence[int],
+    weights: Sequence[float],
+    rank: int,
+    steps: int,
+    random_state: np.random.RandomState,
+) -> Float64Array:
+    """Leading right singular vectors of a sample, roughly, by `steps` reads of it.
+
+    Parameters
+    ----------
+    engine : _core.Engine
+        The problem on the sample, with one fit of rank `rank`.
+    columns, weights : sequence
+        Number of columns and weight of each view.
+    rank, steps : int
+        Number of vectors, and of power steps from random ones.
+    random_state : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of shape (sum of columns, rank)
+        Orthonormal columns.
+    """
+    q = random_state.standard_normal((sum(columns), rank))
+    for _ in range(steps):
+        _, z = power_step(engine, columns, weights, q)
+        q, _ = np.linalg.qr(z)
+    return q
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A ~ left @ diag(singular) @ right.T, with orthonormal columns on both sides."""
+
+    left: Float64Array
+    singular: Float64Array
+    right: Float64Array
+
+
+def compress(
+    engine: _core.Engine, columns: Sequence[int], weights: Sequence[float], q: Float64Array
+) -> Compressed | None:
+    """Project A on the range of A q, in one read.
+
+    Parameters
+    ----------
+    engine : _core.Engine
+        The problem, with one fit of as many components as `q` has columns.
+    columns, weights : sequence
+        Number of columns and weight of each view.
+    q : ndarray of shape (sum of columns, rank)
+        Directions.
+
+    Returns
+    -------
+    Compressed or None
+        Of at most the rank of `q`; None for data of zeros, and for numbers whose sums leave the
+        range of the compute type.
+    """
+    y = np.empty((engine.n_rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
+    c, z = power_step(engine, columns, weights, q, y)
+    if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
+        return None
+    values, vectors = np.linalg.eigh(c)
+    kept = values > _ROUNDING * values[-1]
+    basis = vectors[:, kept] / np.sqrt(values[kept])
+    # U = Y basis is orthonormal, and A projected on it is U (A^T U)^T.
+    projected = z @ basis
+    squares, turn = np.linalg.eigh(projected.T @ projected)
+    kept = squares > _ROUNDING * squares[-1]
+    singular = np.sqrt(squares[kept])
+    return Compressed(y @ (basis @ turn[:, kept]), singular, projected @ turn[:, kept] / singular)
+
+
+@dataclass
+class _Factor:
+    """One factor of the product, and all that the other's solve needs to know of it."""
+
+    values: FloatArray
+    coefficients: Float64Array
+    gram: Float64Array
+
+
+class Side:
+    """Non-negative solves for one side of the product, exact and by the core.
+
+    With M = basis @ diag(singular), a solve minimises over X >= 0
+    ``1/2 tr(X gram X^T) - tr(X coefficients M^T) + penalties``, which is how W follows from H and H
+    from W.
+
+    Parameters
+    ----------
+    basis : ndarray of shape (n_rows, rank)
+        Singular vectors of the side.
+    singular : ndarray of shape (rank,)
+        Singular values.
+    n_components : int
+        Number of components k.
+    l1, l2 : float
+        Penalties on X.
+    float64 : bool
+        Whether to compute in float64.
+    n_threads : int or None
+        Threads of the solves.
+    """
+
+    def __init__(
+        self,
+        basis: Float64Array,
+        singular: Float64Array,
+        n_components: int,
+        *,
+        l1: float,
+        l2: float,
+        float64: bool,
+        n_threads: int | None,
+    ) -> None:
+        self._singular = singular
+        self._l1, self._l2 = l1, l2
+        self._dtype = np.float64 if float64 else np.float32
+        # The core takes the Gram matrix of a factor from the factor itself. Columns of zeros change
+        # no product, and hold there what the factor has outside of the basis.
+        padding = np.zeros((len(basis), n_components))
+        data = np.concatenate([basis * singular, padding], 1).astype(self._dtype)
+        self._engine = _core.Engine(
+            _core.Source([[data]], [data.dtype.name], [1.0]),
+            ranks=[n_components],
+            weights=[1.0],
+            l1_w=l1,
+            l2_w=l2,
+            l1_h=[0.0],
+            l2_h=[0.0],
+            device="cpu",
+            float64=float64,
+            threads=n_threads or 0,
+            tolerance=_TOLERANCE,
+        )
+
+    def solve(self, coefficients: Float64Array, gram: Float64Array) -> _Factor:
+        """Solve for this side.
+
+        Parameters
+        ----------
+        coefficients : ndarray of shape (k, rank)
+            The other factor, in terms of the other side's basis.
+        gram : ndarray of shape (k, k)
+            Gram matrix of the other factor.
+
+        Returns
+        -------
+        _Factor
+            Of shape (n_rows, k).
+        """
+        values, vectors = np.linalg.eigh(gram - coefficients @ coefficients.T)
+        outside = vectors * np.sqrt(np.maximum(values, 0.0))
+        self._engine.set_h(0, np.concatenate([coefficients, outside], 1))
+        x = np.empty((self._engine.n_rows, len(gram)), self._dtype)
+        c, (s,) = self._engine.half_step(x)
+        return _Factor(x, s[:, : len(self._singular)] / self._singular, c)
+
+    def penalty(self, factor: _Factor) -> float:
+        """Penalties on a factor of this side."""
+        return self._l1 * float(factor.values.sum(dtype=np.float64)) + 0.5 * self._l2 * float(
+            np.trace(factor.gram)
+        )
+
+
+class CompressedFit:
+    """Extrapolated alternating least squares on compressed data.
+
+    Parameters
+    ----------
+    data : Compressed
+        A, nearly.
+    total : float
+        ||A||_F^2.
+    rows, columns : Side
+        Solves for W and for H^T.
+    start : ndarray of shape (sum of columns, k)
+        H^T.
+    extrapolate : bool
+        Whether to use momentum, as the loop of the core does.
+
+    Attributes
+    ----------
+    losses : list of float
+        ``||A - W H||^2 / ||A||^2`` after every accepted iteration, as far as `data` is A.
+    """
+
+    def __init__(
+        self,
+        data: Compressed,
+        total: float,
+        rows: Side,
+        columns: Side,
+        start: FloatArray,
+        *,
+        extrapolate: bool,
+    ) -> None:
+        self._singular, self._total = data.singular, total
+        self._rows, self._columns = rows, columns
+        self._extrapolate = extrapolate
+        self._best = _Factor(start, start.T @ data.right, start.T @ start)
+        self._objective = np.inf
+        self.losses: list[float] = []
+
+    @property
+    def H(self) -> FloatArray:
+        """Factor of the columns, (k, sum of columns), of the best pair so far."""
+        return self._best.values.T
+
+    def run(self, iterations: int) -> None:
+        """Go on for some iterations."""
+        step = self._best.coefficients, self._best.gram
+        t = 1.0
+        for _ in range(iterations):
+            w = self._rows.solve(*step)
+            h = self._columns.solve(w.coefficients, w.gram)
+            cross = float((w.coefficients * self._singular * h.coefficients).sum())
+            residual = self._total - 2.0 * cross + float((w.gram * h.gram).sum())
+            objective = 0.5 * residual + self._rows.penalty(w) + self._columns.penalty(h)
+            if objective > self._objective and t > 1.0:
+                # Taken back, as in the loop of the core, and the momentum starts over.
+                step = self._best.coefficients, self._best.gram
+                t = 1.0
+                continue
+            after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t**2)) if self._extrapolate else t
+            step = _extrapolate(self._best, h, (t - 1.0) / after)
+            t = after
+            self._best, self._objective = h, objective
+            self.losses.append(max(residual, 0.0) / self._total)
+
+
+def _extrapolate(old: _Factor, new: _Factor, momentum: float) -> tuple[Float64Array, Float64Array]:
+    """Coefficients and Gram matrix of ``new + momentum (new - old)``, which is never formed."""
+    a, b = 1.0 + momentum, -momentum
+    cross = (new.values.T @ old.values).astype(np.float64)
+    gram = a * a * new.gram + a * b * (cross + cross.T) + b * b * old.gram
+    return a * new.coefficients + b * old.coefficients, gram
