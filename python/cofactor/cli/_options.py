@@ -77,6 +77,23 @@ def numbers_option(flag: str, help_text: str) -> Decorator:
     return click.option(flag, callback=parse, metavar="NUMBER,...", help=help_text)
 
 
+def counts_option(flag: str, default: str | None, help_text: str) -> Decorator:
+    """Add an option that takes whole numbers from 1, separated by commas."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        try:
+            counts = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            counts = (0,)
+        if min(counts) < 1:
+            raise click.BadParameter(f"{value!r} is not like 20,50,128")
+        return counts
+
+    return click.option(flag, default=default, callback=parse, metavar="N,...", help=help_text)
+
+
 def parse_weights(_: click.Context, __: click.Parameter, value: str) -> str | dict[str, float]:
     """Read `equal`, `balanced` or `view=weight,...`; a callback of an option."""
     if value in ("equal", "balanced"):

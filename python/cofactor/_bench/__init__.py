@@ -1,0 +1,1 @@
+"""Parts of `cofactor.bench`: the machine, the data, and the times of fits."""
