@@ -9,6 +9,16 @@
 #include "core/simd_level.h"
 #include "core/thread_pool.h"
 
+// By name in the module's file, for threadpoolctl.
+extern "C" {
+[[gnu::visibility("default")]] int cofactor_get_num_threads() {
+  return cofactor::default_threads();
+}
+[[gnu::visibility("default")]] void cofactor_set_num_threads(int threads) {
+  cofactor::set_default_threads(threads);
+}
+}
+
 namespace cofactor::bindings {
 
 void register_runtime(pybind11::module_& module) {
@@ -24,8 +34,8 @@ void register_runtime(pybind11::module_& module) {
       },
       "Levels that this build holds and this machine runs, from plain to wide.");
   module.def("default_threads", &default_threads,
-             "Threads used where none are named: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the "
-             "CPUs left by affinity and cgroup quota.");
+             "Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, "
+             "OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.");
   module.def("cuda_available", &cuda_available, "Whether device='cuda' can work here.");
   module.def(
       "identity_limit", [](bool float64) { return identity_limit(float64 ? 8 : 4); },

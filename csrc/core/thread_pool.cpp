@@ -50,9 +50,15 @@ int cgroup_cpus(int fallback) {
   return cpus > 0 ? std::clamp(static_cast<int>(std::lround(cpus)), 1, fallback) : fallback;
 }
 
+/// 0 where nothing was set.
+std::atomic<int> set_threads{0};
+
 }  // namespace
 
+void set_default_threads(int threads) { set_threads.store(std::max(threads, 0)); }
+
 int default_threads() {
+  if (const int threads = set_threads.load(); threads > 0) return threads;
   for (const char* name : {"COFACTOR_NUM_THREADS", "OMP_NUM_THREADS"}) {
     if (const int threads = threads_from_environment(name); threads > 0) return threads;
   }

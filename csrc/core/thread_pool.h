@@ -6,9 +6,13 @@
 
 namespace cofactor {
 
-/// Number of threads to use when the caller names none: COFACTOR_NUM_THREADS, OMP_NUM_THREADS,
-/// then the CPUs that affinity and the cgroup quota leave to this process.
+/// Number of threads to use when the caller names none: what set_default_threads() was given, then
+/// COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs that affinity and the cgroup quota leave to
+/// this process.
 [[nodiscard]] int default_threads();
+
+/// Sets that number for pools to come; 0 takes the setting back.
+void set_default_threads(int threads);
 
 /// Threads that sleep between calls. Started on first use, and again in a forked child, which
 /// inherits none of its parent's threads.

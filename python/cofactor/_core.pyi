@@ -138,7 +138,7 @@ def cuda_available() -> bool:
     """
 def default_threads() -> int:
     """
-    Threads used where none are named: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.
+    Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.
     """
 def identity_limit(float64: bool) -> float:
     """

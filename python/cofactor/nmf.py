@@ -19,11 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from ._parameters import Penalties, check_parameters, check_start, resolve_weights
 from ._run_files import read_run, write_run
+from ._threads import register
 from ._views import Views, load_views
 from .init import Init, make_start
 from .store import ActivationStore
 
 __all__ = ["CoupledNMF", "FitEvent", "load"]
+
+register()
 
 ViewMapping = Mapping[str, npt.ArrayLike]
 Factor = npt.NDArray[Any]
@@ -108,8 +111,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     l1_ratio : float, default=0
         Share of the penalties that is linear, between 0 and 1.
     n_threads : int or None, default=None
-        Threads of the CPU backend. None: COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs
-        that affinity and cgroup quota leave. The result does not depend on it.
+        Threads of the CPU backend. None: the limit of threadpoolctl, COFACTOR_NUM_THREADS,
+        OMP_NUM_THREADS, then the CPUs that affinity and cgroup quota leave. The result does not
+        depend on it.
     verify : bool, default=False
         Compute every loss from the residual, at the price of one more read of the data a pass,
         and not from sums that the fit has at hand. Losses too small for those are always

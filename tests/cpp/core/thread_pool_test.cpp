@@ -215,6 +215,15 @@ TEST(DefaultThreadsTest, OwnVariableComesFirst) {
   EXPECT_EQ(ThreadPool(2).size(), 2);
 }
 
+TEST(DefaultThreadsTest, WhatWasSetComesBeforeTheEnvironment) {
+  const ScopedEnvironment own("COFACTOR_NUM_THREADS", "5");
+  set_default_threads(7);
+  EXPECT_EQ(default_threads(), 7);
+  EXPECT_EQ(ThreadPool(0).size(), 7);
+  set_default_threads(0);
+  EXPECT_EQ(default_threads(), 5);
+}
+
 TEST(DefaultThreadsTest, ThenOpenMpAndTheFirstOfItsList) {
   const ScopedEnvironment own("COFACTOR_NUM_THREADS", nullptr);
   for (const char* value : {"3", "3,2,1", " 3"}) {
