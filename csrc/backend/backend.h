@@ -62,7 +62,7 @@ struct BackendOptions {
   bool float64 = false;    ///< compute type of products and factors
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
   /// Rounds of block pivoting, after which an active-set method finishes a solve.
-  int max_exchanges = 30;
+  int max_exchanges = 10;
   /// Called now and then from the calling thread during a pass; may throw to stop it.
   std::function<void()> check_interrupt;
 };

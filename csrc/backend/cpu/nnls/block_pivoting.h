@@ -42,8 +42,10 @@ class BlockPivoting {
   }
 
  private:
-  /// Sweeps of coordinate descent before the first round; with fewer there are more rounds.
-  static constexpr int kSweeps = 2;
+  /// Sweeps of coordinate descent before the first round: fewer cost more rounds. A given start is
+  /// nearer to the solution.
+  static constexpr int kColdSweeps = 4;
+  static constexpr int kWarmSweeps = 2;
   /// Exchanges of all infeasible coordinates that may fail to lower their number before they go one
   /// at a time, which ends in any case.
   static constexpr int kPatience = 3;
@@ -59,7 +61,8 @@ class BlockPivoting {
   /// The faces to start with, of n columns from the i-th.
   void guess(int i, int n) {
     tile_.load_start(first_ + i, n);
-    for (int sweep = 0; sweep < kSweeps; ++sweep) tile_.sweep();
+    const int sweeps = args_.warm ? kWarmSweeps : kColdSweeps;
+    for (int sweep = 0; sweep < sweeps; ++sweep) tile_.sweep();
     T sizes[V::kLanes];
     tile_.store_faces(faces_ + i, kNnlsBatch, sizes);
     for (int lane = 0; lane < n; ++lane) {

@@ -85,14 +85,14 @@ class Cholesky {
 
  private:
   /// A pivot below this, relative to its diagonal entry, is rounding: the coordinate depends on
-  /// those before it, and is left out by a reciprocal of 0.
+  /// those before it, and is left at 0 by a reciprocal of 0.
   static constexpr T kSmallestPivot = 64 * std::numeric_limits<T>::epsilon();
 
   static constexpr std::int64_t index(std::int64_t i, std::int64_t j) {
     return i * (i + 1) / 2 + j;
   }
   [[nodiscard]] T* at(std::int64_t i, std::int64_t j, int a, int b) const {
-    return factor_ + (index(i, j) * kBlock * kBlock + a * kBlock + b) * V::kLanes;
+    return factor_ + (index(i, j) * kBlock * kBlock + std::int64_t{a} * kBlock + b) * V::kLanes;
   }
   [[nodiscard]] T* row_at(std::int64_t j, int a, int b) const {
     return row_ + ((j * kBlock + a) * kBlock + b) * V::kLanes;

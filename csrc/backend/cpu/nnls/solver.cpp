@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/nnls/active_set.h"
@@ -70,46 +71,96 @@ void NnlsSolver<T>::solve(NnlsArgs<T> args, const ScaledGram<T>& gram) {
   args.k = gram.k;
   std::vector<std::int64_t> left = pivot<T>(args, gram.rounded);
   if (left.empty()) return;
-  if (sizeof(T) < sizeof(double)) left = solve_in_float64(args, gram, left);
+  left = approach(args, gram, std::move(left));
   for (const std::int64_t column : left) finish(args, gram, column);
 }
 
 template <class T>
-std::vector<std::int64_t> NnlsSolver<T>::solve_in_float64(
-    const NnlsArgs<T>& args, const ScaledGram<T>& gram, const std::vector<std::int64_t>& columns) {
-  const auto n = static_cast<std::int64_t>(columns.size());
-  const auto gather = [&](const T* from, std::int64_t ld) {
-    std::vector<double> to;
-    for (int r = 0; r < args.k; ++r) {
-      for (const std::int64_t column : columns) to.push_back(from[r * ld + column]);
+std::vector<std::int64_t> NnlsSolver<T>::proximal_step(
+    const NnlsArgs<T>& args, const typename ScaledGram<T>::template Arrays<double>& ridged,
+    double ridge, bool warm, Remainder& remainder) {
+  const std::size_t n = remainder.columns.size();
+  std::vector<double> b, diagonal;
+  for (std::size_t r = 0; r < ridged.inv_sqrt_diag.size(); ++r) {
+    const auto row = static_cast<std::int64_t>(r);
+    const double scale = ridged.inv_sqrt_diag[r];
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int64_t column = remainder.columns[i];
+      // A ridge of 1 / scale^2 is one of 1 in the scaled problem.
+      const double around = scale > 0 ? ridge * remainder.x[r * n + i] / (scale * scale) : 0.0;
+      b.push_back(double{args.b[row * args.ldb + column]} - double{args.shift} + around);
+      if (args.diagonal == nullptr) continue;
+      diagonal.push_back(args.diagonal[row * args.ld_diagonal + column]);
     }
-    return to;
+  }
+  NnlsArgs<double> definite;
+  definite.k = args.k;
+  definite.count = static_cast<std::int64_t>(n);
+  definite.b = b.data();
+  definite.ldb = definite.count;
+  definite.diagonal = diagonal.empty() ? nullptr : diagonal.data();
+  definite.ld_diagonal = definite.count;
+  definite.x = remainder.x.data();
+  definite.ldx = definite.count;
+  definite.warm = warm;
+  return pivot<double>(definite, ridged);
+}
+
+template <class T>
+std::vector<std::int64_t> NnlsSolver<T>::approach(const NnlsArgs<T>& args,
+                                                  const ScaledGram<T>& gram,
+                                                  std::vector<std::int64_t> columns) {
+  constexpr int kMaxSteps = 20;
+  // Large enough for few rounds a step, small enough for few steps: what the ridge adds to the
+  // gradient, which is what the solution lacks, starts near the tolerance.
+  const double ridge = 10 * tolerance_;
+  const std::vector<double>& scale = gram.exact.inv_sqrt_diag;
+  const std::size_t size = scale.size();
+  auto ridged = gram.exact;
+  for (std::size_t r = 0; r < size; ++r) {
+    ridged.gram[r * (static_cast<std::size_t>(nnls_stride(gram.k)) + 1)] += ridge;
+  }
+  const auto solved = [&](const Remainder& now, const std::vector<double>& before, std::size_t i) {
+    double moved = 0.0, largest = 0.0;
+    for (std::size_t r = 0; r < size; ++r) {
+      if (scale[r] <= 0) continue;
+      const std::size_t at = r * now.columns.size() + i;
+      const T b = args.b[static_cast<std::int64_t>(r) * args.ldb + now.columns[i]];
+      moved = std::max(moved, std::abs(now.x[at] - before[at]) / scale[r]);
+      largest = std::max(largest, std::abs((double{b} - double{args.shift}) * scale[r]));
+    }
+    return ridge * moved <= tolerance_ / 4 * largest;
   };
-  const std::vector<double> b = gather(args.b, args.ldb);
-  std::vector<double> x = gather(args.x, args.ldx), diagonal;
-  NnlsArgs<double> exact;
-  exact.k = args.k;
-  exact.count = n;
-  exact.b = b.data();
-  exact.ldb = n;
-  exact.shift = args.shift;
-  if (args.diagonal != nullptr) {
-    diagonal = gather(args.diagonal, args.ld_diagonal);
-    exact.diagonal = diagonal.data();
-    exact.ld_diagonal = n;
-  }
-  exact.x = x.data();
-  exact.ldx = n;
-  exact.warm = true;
-  std::vector<std::int64_t> left = pivot<double>(exact, gram.exact);
-  for (int r = 0; r < args.k; ++r) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      args.x[r * args.ldx + columns[static_cast<std::size_t>(i)]] =
-          static_cast<T>(x[static_cast<std::size_t>(r * n + i)]);
+
+  std::vector<std::int64_t> failed;
+  Remainder now;
+  now.x.assign(size * columns.size(), 0.0);
+  now.columns = std::move(columns);
+  for (int step = 0; step < kMaxSteps && !now.columns.empty(); ++step) {
+    const std::vector<double> before = now.x;
+    const std::vector<std::int64_t> open = proximal_step(args, ridged, ridge, step > 0, now);
+    const std::size_t n = now.columns.size();
+    std::vector<std::size_t> kept;
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t r = 0; r < size; ++r) {
+        args.x[static_cast<std::int64_t>(r) * args.ldx + now.columns[i]] =
+            static_cast<T>(now.x[r * n + i]);
+      }
+      if (std::binary_search(open.begin(), open.end(), static_cast<std::int64_t>(i))) {
+        failed.push_back(now.columns[i]);
+      } else if (!solved(now, before, i)) {
+        kept.push_back(i);
+      }
     }
+    Remainder next;
+    for (const std::size_t i : kept) next.columns.push_back(now.columns[i]);
+    for (std::size_t r = 0; r < size; ++r) {
+      for (const std::size_t i : kept) next.x.push_back(now.x[r * n + i]);
+    }
+    now = std::move(next);
   }
-  for (std::int64_t& column : left) column = columns[static_cast<std::size_t>(column)];
-  return left;
+  failed.insert(failed.end(), now.columns.begin(), now.columns.end());
+  return failed;
 }
 
 template <class T>

@@ -41,9 +41,20 @@ class NnlsSolver {
   template <class Number>
   std::vector<std::int64_t> pivot(NnlsArgs<Number> args,
                                   const typename ScaledGram<T>::template Arrays<Number>& gram);
-  /// Some columns again in float64; returns those that are still unfinished.
-  std::vector<std::int64_t> solve_in_float64(const NnlsArgs<T>& args, const ScaledGram<T>& gram,
-                                             const std::vector<std::int64_t>& columns);
+  /// Columns that are still to be solved, with their last points, k x columns.
+  struct Remainder {
+    std::vector<std::int64_t> columns;
+    std::vector<double> x;
+  };
+  /// Some columns by the proximal point method in float64: each step is a definite problem, with a
+  /// ridge around the last point. Returns those that are still unfinished.
+  std::vector<std::int64_t> approach(const NnlsArgs<T>& args, const ScaledGram<T>& gram,
+                                     std::vector<std::int64_t> columns);
+  /// Moves x to the minimisers with the ridge, which the matrix contains; `warm` where x is a guess
+  /// at them. Returns the positions of the columns where this fails.
+  std::vector<std::int64_t> proximal_step(
+      const NnlsArgs<T>& args, const typename ScaledGram<T>::template Arrays<double>& ridged,
+      double ridge, bool warm, Remainder& remainder);
   /// One column by the active-set method.
   void finish(const NnlsArgs<T>& args, const ScaledGram<T>& gram, std::int64_t column) const;
 

@@ -133,7 +133,7 @@ class Tile {
       minimise_listed();
     }
     // What is below 0 by a rounding error is 0.
-    const Reg tiny = V::mul(V::broadcast(T{-1} / 16), limit());
+    const Reg tiny = V::mul(V::broadcast(T{-1} / 8), limit());
     for (int r = 0; r < args_.k; ++r) {
       const Reg x = V::load(x_ + r * kLanes);
       const Reg rounded = V::mul(V::greater(V::zero(), x), V::greater(x, tiny));
@@ -143,10 +143,10 @@ class Tile {
 
   /// Compares the points with the conditions of optimality.
   Verdict judge() {
-    Reg violation = V::zero(), infeasible = V::zero(), negative = V::zero();
+    Reg violation = V::zero(), infeasible = V::zero(), negative = V::zero(), nothing = V::zero();
     const Reg zero = V::zero(), one = V::broadcast(T{1});
-    // Well within the tolerance: most of what is let pass is then far better than asked.
-    const Reg slack = V::mul(V::broadcast(T{-1} / 4), limit());
+    // Below the limit, so that a round which is needed anyway takes what is nearly infeasible.
+    const Reg slack = V::mul(V::broadcast(T{-1} / 2), limit());
     each_block([&]<int kRows>(int r0) {
       Reg g[kRows];
       gradient(r0, g);
@@ -159,12 +159,15 @@ class Tile {
         V::store(infeasible_ + at, wrong);
         infeasible = V::add(infeasible, wrong);
         negative = V::max(negative, below);
+        nothing = V::fma(x, zero, nothing);
         violation = V::max(violation, V::abs(V::max(V::sub(zero, x), V::sub(zero, g[i]))));
       }
     });
+    // 0 unless x is infinite or not a number, which other comparisons would let pass.
+    const Reg broken = V::sub(one, V::greater(one, nothing));
     Verdict verdict;
     V::storeu(verdict.infeasible, infeasible);
-    V::storeu(verdict.open, V::add(negative, V::greater(violation, limit())));
+    V::storeu(verdict.open, V::add(V::add(negative, broken), V::greater(violation, limit())));
     return verdict;
   }
 
@@ -221,8 +224,9 @@ class Tile {
     return taken;
   }
 
+  /// What the computed violation may be: the other half is left to the rounding of the gradient.
   [[nodiscard]] Reg limit() const {
-    return V::mul(V::broadcast(args_.tolerance), V::loadu(largest_b_));
+    return V::mul(V::broadcast(args_.tolerance / 2), V::loadu(largest_b_));
   }
 
   /// body<rows>(first) for all coordinates, eight at a time: enough sums in flight for the latency
