@@ -37,7 +37,7 @@ struct RowTiling {
   // Multiples of every level's tile; as tall as the rest allows, since every tile reads all of H.
   std::int64_t tile = 96;
   if (tile * threads > cached) tile = 48;
-  while (tile > 12 && rows < 4 * threads * tile) tile /= 2;
+  while (tile > 12 && rows < tile * threads * 4) tile /= 2;
   const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, 1, 16);
   return {tile, tile * std::max<std::int64_t>(tiles, threads)};
 }
@@ -46,7 +46,7 @@ struct RowTiling {
 /// stays in the second-level cache.
 [[nodiscard]] inline int rank_block(std::int64_t number_bytes, const CacheSizes& cache) {
   const std::int64_t fit = cache.l2 / 2 / (kProjectColumns * number_bytes);
-  return static_cast<int>(std::clamp<std::int64_t>(fit / 12 * 12, 24, 12 * 1024));
+  return static_cast<int>(std::clamp<std::int64_t>(fit / 12 * 12, 24, 12288));
 }
 
 }  // namespace cofactor::cpu

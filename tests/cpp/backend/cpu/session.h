@@ -17,8 +17,7 @@ inline Matrix factor_of(const Backend& backend, const Problem& problem, Factor w
 }
 
 struct SessionOptions {
-  /// By default enough for any condition number of these tests.
-  int max_exchanges = 1000000;
+  int max_exchanges = BackendOptions{}.max_exchanges;
   int threads = 2;
   Precision precision = Precision::kFull;
   std::function<void()> check_interrupt = {};
