@@ -78,7 +78,7 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
   for (const ViewSpec& spec : problem_.views) {
     row_bytes += spec.columns * static_cast<std::int64_t>(size_of(spec.dtype));
   }
-  const RowTiling tiling = row_tiling(problem_.rows, row_bytes, pool_.size(), cache);
+  const RowTiling tiling = row_tiling(problem_.rows, row_bytes, k_, pool_.size(), cache);
   tile_rows_ = tiling.tile_rows;
   group_rows_ = tiling.group_rows;
   rank_block_ = rank_block(sizeof(T), cache);

@@ -31,12 +31,14 @@ struct RowTiling {
 /// Groups are small enough that the second product finds its rows in the last-level cache, where
 /// up to three of them are under way beside the factors, and large enough to give every thread a
 /// tile.
-[[nodiscard]] inline RowTiling row_tiling(std::int64_t rows, std::int64_t row_bytes, int threads,
-                                          const CacheSizes& cache) {
+[[nodiscard]] inline RowTiling row_tiling(std::int64_t rows, std::int64_t row_bytes, int rank,
+                                          int threads, const CacheSizes& cache) {
   const std::int64_t cached = cache.last / 8 / std::max<std::int64_t>(row_bytes, 1);
-  // Multiples of every level's tile; as tall as the rest allows, since every tile reads all of H.
-  std::int64_t tile = 96;
-  if (tile * threads > cached) tile = 48;
+  // Multiples of every level's tile; as tall as the rest allows, since every tile reads all of H
+  // and the solver works best on many rows. From some rank on that is worth more than the cache.
+  const bool high_rank = rank >= 64;
+  std::int64_t tile = high_rank ? 192 : 96;
+  if (!high_rank && tile * threads > cached) tile = 48;
   while (tile > 12 && rows < tile * threads * 4) tile /= 2;
   const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, 1, 16);
   return {tile, tile * std::max<std::int64_t>(tiles, threads)};

@@ -30,18 +30,20 @@ TEST_F(TilingTest, TilesOfRowsSuitTheKernelsTheThreadsAndTheCache) {
     const std::int64_t rows = random.integer(0, std::int64_t{1} << random.integer(0, 40));
     const std::int64_t row_bytes = random.integer(0, std::int64_t{1} << random.integer(0, 30));
     const int threads = static_cast<int>(random.integer(1, 128));
+    const int rank = static_cast<int>(random.integer(1, 512));
     const CacheSizes cache = random_cache();
-    const auto [tile, group] = cpu::row_tiling(rows, row_bytes, threads, cache);
+    const auto [tile, group] = cpu::row_tiling(rows, row_bytes, rank, threads, cache);
     // Whole tiles of the first product, which are 4 or 6 rows.
     ASSERT_EQ(tile % 12, 0);
     ASSERT_GE(tile, 12);
-    ASSERT_LE(tile, 96);
+    const std::int64_t tallest = rank < 64 ? 96 : 192;
+    ASSERT_LE(tile, tallest);
     // Small ones only where there would be too few for the threads, or too much for the cache.
     ASSERT_TRUE(tile == 12 || rows >= 4 * threads * tile);
     const bool too_few = rows < 4 * threads * 2 * tile;
-    const bool too_much =
-        tile == 48 && 96 * threads * std::max<std::int64_t>(row_bytes, 1) > cache.last / 8;
-    ASSERT_TRUE(tile == 96 || too_few || too_much);
+    const bool too_much = rank < 64 && tile == 48 &&
+                          96 * threads * std::max<std::int64_t>(row_bytes, 1) > cache.last / 8;
+    ASSERT_TRUE(tile == tallest || too_few || too_much);
     ASSERT_EQ(group % tile, 0);
     ASSERT_GE(group, threads * tile);
     ASSERT_LE(group, std::max(16, threads) * tile);
