@@ -17,6 +17,8 @@ std::string_view name_of(Level level) {
       return "avx512";
     case Level::kAvx512BF16:
       return "avx512bf16";
+    case Level::kNeon:
+      return "neon";
   }
   return "";
 }
@@ -34,6 +36,9 @@ std::vector<Level> supported_levels() {
     levels.push_back(Level::kAvx512);
     if (__builtin_cpu_supports("avx512bf16")) levels.push_back(Level::kAvx512BF16);
   }
+#endif
+#ifdef COFACTOR_ARM64
+  levels.push_back(Level::kNeon);
 #endif
   return levels;
 }

@@ -107,7 +107,8 @@ inline std::string name_of_type(const ::testing::TestParamInfo<bool>& info) {
 template <class T>
 int lanes_of(Level level) {
   if (level == Level::kScalar) return 1;
-  return (level == Level::kAvx2 ? 32 : 64) / static_cast<int>(sizeof(T));
+  const int bytes = level == Level::kNeon ? 16 : level == Level::kAvx2 ? 32 : 64;
+  return bytes / static_cast<int>(sizeof(T));
 }
 
 /// To the nearest of the numbers with 8 significant bits, ties to even. Not for numbers below

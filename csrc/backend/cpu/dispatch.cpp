@@ -43,6 +43,8 @@ const Kernels<T>& kernels(Level level) {
   }
   if (level == Level::kAvx512) return table<T, Level::kAvx512>();
   if (level == Level::kAvx2) return table<T, Level::kAvx2>();
+#elif defined(COFACTOR_ARM64)
+  if (level == Level::kNeon) return table<T, Level::kNeon>();
 #else
   static_cast<void>(level);
 #endif

@@ -24,13 +24,19 @@ TEST(SimdLevelTest, EveryLevelHasItsName) {
   EXPECT_EQ(name_of(Level::kAvx2), "avx2");
   EXPECT_EQ(name_of(Level::kAvx512), "avx512");
   EXPECT_EQ(name_of(Level::kAvx512BF16), "avx512bf16");
+  EXPECT_EQ(name_of(Level::kNeon), "neon");
 }
 
 TEST(SimdLevelTest, ALevelComesWithTheNarrowerOnes) {
   const auto levels = supported_levels();
+#ifdef COFACTOR_ARM64
+  // Part of the architecture, and the only one beside scalar.
+  EXPECT_EQ(levels, (std::vector<Level>{Level::kScalar, Level::kNeon}));
+#else
   for (std::size_t i = 0; i < levels.size(); ++i) {
     EXPECT_EQ(static_cast<std::size_t>(levels[i]), i);
   }
+#endif
 }
 
 TEST(SimdLevelTest, TheWidestIsTheDefault) {
@@ -51,7 +57,7 @@ TEST(SimdLevelTest, TheVariableForcesEverySupportedLevel) {
 TEST(SimdLevelTest, TheVariableRefusesWhatIsUnknownOrUnsupported) {
   const auto levels = supported_levels();
   std::vector<std::string> names{"sse9", "AVX2", "avx2,avx512", " scalar"};
-  for (const Level level : {Level::kAvx2, Level::kAvx512, Level::kAvx512BF16}) {
+  for (const Level level : {Level::kAvx2, Level::kAvx512, Level::kAvx512BF16, Level::kNeon}) {
     if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
       names.emplace_back(name_of(level));
     }

@@ -22,6 +22,8 @@ PeakLoops loops_of(Level level) {
 #ifdef COFACTOR_X86
   if (level >= Level::kAvx512) return peak_loops<Level::kAvx512>();
   if (level == Level::kAvx2) return peak_loops<Level::kAvx2>();
+#elif defined(COFACTOR_ARM64)
+  if (level == Level::kNeon) return peak_loops<Level::kNeon>();
 #else
   static_cast<void>(level);
 #endif

@@ -1,6 +1,6 @@
 #pragma once
 
-// "Vectors" of one lane, for machines without AVX2 and as the plain reference of the other levels.
+// "Vectors" of one lane, for machines without a level of theirs and as the plain reference.
 
 #include <cstdint>
 

@@ -19,6 +19,9 @@ std::vector<std::pair<PeakLoops, std::int64_t>> all_loops() {
     if (level == Level::kAvx2) result.emplace_back(peak_loops<Level::kAvx2>(), 8);
     if (level == Level::kAvx512) result.emplace_back(peak_loops<Level::kAvx512>(), 16);
 #endif
+#ifdef COFACTOR_ARM64
+    if (level == Level::kNeon) result.emplace_back(peak_loops<Level::kNeon>(), 4);
+#endif
   }
   return result;
 }

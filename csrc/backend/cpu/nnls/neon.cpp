@@ -1,0 +1,17 @@
+#include "backend/cpu/simd/neon.h"
+#include "backend/cpu/levels.h"
+#include "backend/cpu/nnls/block_pivoting.h"
+
+namespace cofactor::cpu {
+
+template <>
+void fill_nnls<Level::kNeon>(Kernels<float>& table) {
+  table.nnls = nnls<SimdF32>;
+}
+
+template <>
+void fill_nnls<Level::kNeon>(Kernels<double>& table) {
+  table.nnls = nnls<SimdF64>;
+}
+
+}  // namespace cofactor::cpu
