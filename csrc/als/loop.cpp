@@ -84,8 +84,9 @@ std::vector<Loss> losses_of_pass(Backend& backend, const Problem& problem, Block
 }
 
 /// Numbers beyond the range of the compute type end in infinity or NaN, which no step can mend.
-void check_finite(const Loss& loss, int compute_size) {
-  if (std::isfinite(loss.objective)) return;
+/// The products with H may leave it unnoticed by the loss, where the solver turns them into zeros.
+void check_finite(const Loss& loss, const RowSums& rows, int compute_size) {
+  if (std::isfinite(loss.objective) && std::isfinite(rows.cross)) return;
   throw Error(ErrorKind::kValue,
               "the loss is not finite: the values are too large for products in float" +
                   std::to_string(8 * compute_size) + "; rescale the views" +
@@ -177,10 +178,11 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
     for (int f = 0; f < problem.num_fits(); ++f) {
       dead.push_back(dead_components(backend, problem, f));
     }
+    const auto rows = backend.row_sums();
     const auto losses =
         losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
     for (std::size_t f = 0; f < states.size(); ++f) {
-      check_finite(losses[f], backend.compute_size());
+      check_finite(losses[f], rows[f], backend.compute_size());
       const bool was_done = states[f].done;
       const std::size_t accepted = result.fits[f].losses.size();
       take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);

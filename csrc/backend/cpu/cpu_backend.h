@@ -153,7 +153,7 @@ class CpuBackend final : public Backend {
 
   mutable ThreadPool pool_;
   mutable std::vector<Scratch> scratch_;
-  mutable std::chrono::steady_clock::time_point last_check_;
+  mutable std::chrono::steady_clock::time_point last_check_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace cofactor::cpu

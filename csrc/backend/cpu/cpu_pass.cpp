@@ -82,7 +82,6 @@ template <class T>
 void CpuBackend<T>::begin_pass(PassMode mode) {
   mode_ = mode;
   next_row_ = 0;
-  last_check_ = std::chrono::steady_clock::now();
   constexpr std::int64_t kPart = 1 << 16;
   const auto size = static_cast<std::int64_t>(sums_.size());
   run(divide_up(size, kPart), [&](std::int64_t part, int) {
