@@ -151,6 +151,11 @@ bool ends_rounding(std::vector<FitState>& states, FitResult& result, bool one_le
                                     [](const FitState& state) { return state.done || state.slow; });
   if (!all_slow && !one_left) return false;
   for (std::size_t f = 0; f < states.size(); ++f) {
+    // A fit that was done stands at its last solution, and not at an extrapolation.
+    if (states[f].done) {
+      states[f].momentum.restart();
+      states[f].extrapolated = false;
+    }
     states[f].done = false;
     result.fits[f].stop_reason.clear();
   }
