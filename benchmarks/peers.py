@@ -82,7 +82,7 @@ class Peer:
 
 
 class Cofactor(Peer):
-    """As it is installed: stored numbers in place, and by default its own start on samples."""
+    """As it is installed: stored numbers in place, and by default its own start."""
 
     package = "cofactor"
 

@@ -3,7 +3,7 @@
     python benchmarks/time_to_loss.py acts/ --loss 0.5
 
 `acts/` is the store that `cofactor capture` makes of the paper's case (see the README). Both draw
-their start at random (cofactor goes on with samples of the examples, which counts), factorize the
+their start at random (cofactor goes on with compressed data, which counts), factorize the
 same numbers at rank 20 with equal weights, and use all threads; cofactor reads the store's float16
 and uint8, scikit-learn gets the views side by side in float32. Loss is
 ``sum ||X_v - W H_v||^2 / sum ||X_v||^2``.
