@@ -120,7 +120,12 @@ class Engine {
 
   using Sums = py::typing::Tuple<py::array_t<double>, py::typing::List<py::array_t<double>>>;
 
-  Sums power(const std::optional<py::array>& y) { return sums(PassMode::kLinear, y); }
+  Sums power(const std::optional<py::array>& y, bool rounded) {
+    if (rounded) backend_->set_precision(Precision::kBFloat16);
+    Sums result = sums(PassMode::kLinear, y);
+    backend_->set_precision(Precision::kFull);
+    return result;
+  }
   Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, w); }
 
   std::vector<ViewStats> scan() {
@@ -225,8 +230,9 @@ void register_engine(py::module_& module) {
            py::arg("verify"), py::arg("progress"))
       .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
            py::arg("w"))
-      .def("power", &Engine::power, py::arg("y"),
-           "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y.")
+      .def("power", &Engine::power, py::arg("y"), py::kw_only(), py::arg("rounded") = false,
+           "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y; products of "
+           "numbers rounded to bfloat16 if asked for.")
       .def("half_step", &Engine::half_step, py::arg("w"),
            "C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.")
       .def("scan", &Engine::scan);
