@@ -136,7 +136,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         examples counts m / n, and an iteration on compressed data its share of the numbers.
     n_reseeded_ : int
         Components that died, no example having any of them, and were given the values of the
-        example of largest residual. Each time costs three reads. Penalised fits leave them dead.
+        example of largest residual. Each time costs one read. Penalised fits leave them dead.
     loss_history_ : list of float
         ``sum_v w_v ||X_v - W H_v||^2 / sum_v w_v ||X_v||^2`` after every accepted pass.
     rejected_losses_ : list of float
