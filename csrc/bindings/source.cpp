@@ -1,6 +1,7 @@
 #include "bindings/source.h"
 
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <cstdint>
 #include <memory>
@@ -113,16 +114,18 @@ std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
+using Start = py::typing::Callable<py::typing::Iterator<py::typing::List<py::array>>()>;
+
 /// Blocks that a Python iterator gives. The loop runs without the GIL, which each block takes.
 class IteratorSource final : public BlockSource {
  public:
-  IteratorSource(py::function start, std::vector<DType> dtypes, std::int64_t rows)
+  IteratorSource(Start start, std::vector<DType> dtypes, std::int64_t rows)
       : start_(std::move(start)), dtypes_(std::move(dtypes)), rows_(rows) {}
   ~IteratorSource() override {
     const py::gil_scoped_acquire gil;
     arrays_.clear();
     iterator_ = py::object();
-    start_ = py::function();
+    start_ = Start();
   }
   IteratorSource(const IteratorSource&) = delete;
   IteratorSource& operator=(const IteratorSource&) = delete;
@@ -140,6 +143,7 @@ class IteratorSource final : public BlockSource {
     PyObject* const given = PyIter_Next(iterator_.ptr());
     if (given == nullptr) {
       if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+      rows_ = next_row_;
       return false;
     }
     arrays_ = py::reinterpret_steal<py::object>(given).cast<std::vector<py::array>>();
@@ -158,7 +162,7 @@ class IteratorSource final : public BlockSource {
   }
 
  private:
-  py::function start_;
+  Start start_;
   std::vector<DType> dtypes_;
   std::int64_t rows_;
   py::object iterator_;
@@ -166,7 +170,7 @@ class IteratorSource final : public BlockSource {
   std::int64_t next_row_ = 0;
 };
 
-std::unique_ptr<PySource> from_blocks(py::function start, std::vector<std::int64_t> columns,
+std::unique_ptr<PySource> from_blocks(Start start, std::vector<std::int64_t> columns,
                                       const std::vector<std::string>& dtypes,
                                       std::vector<double> scales, std::int64_t n_rows) {
   PySource::Views described{std::move(columns), parse_dtypes(dtypes), std::move(scales)};
@@ -199,7 +203,7 @@ void register_source(py::module_& module) {
       .def_static("from_blocks", &from_blocks, py::arg("start"), py::arg("columns"),
                   py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("n_rows"),
                   "Of start(), which is called for every pass and gives an iterator of lists of "
-                  "row-major arrays, one a view.")
+                  "row-major arrays, one a view. The number of rows is known after a pass.")
       .def_property_readonly("n_rows", &PySource::rows);
 }
 

@@ -12,8 +12,8 @@ namespace cofactor {
 
 /// A guarded range, as the handler finds it: in a list that only grows, without locks.
 struct BusGuard::Slot {
-  std::atomic<std::uintptr_t> begin{0};  ///< 0 where the slot is free
-  std::atomic<std::uintptr_t> end{0};
+  std::atomic<std::byte*> begin{nullptr};  ///< null where the slot is free
+  std::atomic<std::size_t> bytes{0};
   std::atomic<bool> struck{false};
   Slot* next = nullptr;
 };
@@ -22,7 +22,7 @@ namespace {
 
 std::atomic<BusGuard::Slot*> slots{nullptr};
 static_assert(std::atomic<BusGuard::Slot*>::is_always_lock_free);
-static_assert(std::atomic<std::uintptr_t>::is_always_lock_free);
+static_assert(std::atomic<std::size_t>::is_always_lock_free);
 
 std::mutex guards_mutex;
 std::size_t guards = 0;
@@ -30,19 +30,21 @@ struct sigaction previous_action;
 
 /// Replaces the missing page and all that follows it by zeros. A file that is cut has none of them.
 bool replace_pages(BusGuard::Slot& slot, std::uintptr_t at) {
-  const std::uintptr_t begin = slot.begin.load();
-  const std::uintptr_t end = slot.end.load();
-  if (begin == 0 || at < begin || at >= end) return false;
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const std::uintptr_t from = at / page * page;
-  void* const zeros = mmap(reinterpret_cast<void*>(from), end - from, PROT_READ,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  std::byte* const begin = slot.begin.load();
+  const std::size_t bytes = slot.bytes.load();
+  const std::uintptr_t before = at - reinterpret_cast<std::uintptr_t>(begin);
+  if (begin == nullptr || before >= bytes) return false;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t from = before / page * page;
+  const void* const zeros =
+      mmap(begin + from, bytes - from, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (zeros == MAP_FAILED) return false;
   slot.struck.store(true);
   return true;
 }
 
-// Calls nothing but system calls, which a handler may.
+// Calls nothing but system calls, which a handler may. Its type is the system's.
+// NOLINTNEXTLINE(misc-const-correctness)
 void on_bus_error(int signal, siginfo_t* info, void* /*context*/) {
   const int saved = errno;
   const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr);
@@ -83,25 +85,24 @@ void uninstall() {
 
 }  // namespace
 
-BusGuard::BusGuard(const void* begin, std::size_t bytes) {
-  const auto at = reinterpret_cast<std::uintptr_t>(begin);
+BusGuard::BusGuard(void* begin, std::size_t bytes) {
   const std::lock_guard lock(guards_mutex);
   slot_ = slots.load();
-  while (slot_ != nullptr && slot_->begin.load() != 0) slot_ = slot_->next;
+  while (slot_ != nullptr && slot_->begin.load() != nullptr) slot_ = slot_->next;
   if (slot_ == nullptr) {
     slot_ = new Slot;  // never freed: the handler may be looking
     slot_->next = slots.load();
     slots.store(slot_);
   }
   slot_->struck.store(false);
-  slot_->end.store(at + bytes);
-  slot_->begin.store(at);
+  slot_->bytes.store(bytes);
+  slot_->begin.store(static_cast<std::byte*>(begin));
   if (guards++ == 0) install();
 }
 
 BusGuard::~BusGuard() {
   const std::lock_guard lock(guards_mutex);
-  slot_->begin.store(0);
+  slot_->begin.store(nullptr);
   if (--guards == 0) uninstall();
 }
 

@@ -13,7 +13,7 @@ namespace cofactor {
 class BusGuard {
  public:
   /// Both on page boundaries; the memory outlives the guard.
-  BusGuard(const void* begin, std::size_t bytes);
+  BusGuard(void* begin, std::size_t bytes);
   ~BusGuard();
   BusGuard(const BusGuard&) = delete;
   BusGuard& operator=(const BusGuard&) = delete;
