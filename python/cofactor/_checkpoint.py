@@ -137,10 +137,8 @@ class Checkpoint:
             "loop": _loop_to_json(fit.loop),
         }
         text = json.dumps(document, default=_plain, allow_nan=False)
-        data = save(
-            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-            metadata={_FORMAT: text},
-        )
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        data = save(arrays, metadata={_FORMAT: text, "sha256": _digest(text, arrays)})
         aside = self.path.with_name(f".{self.path.name}.part")
         try:
             write_synced(aside, data)
@@ -194,8 +192,11 @@ class Checkpoint:
     def _read(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         try:
             with safe_open(self.path, framework="numpy") as file:
-                document = json.loads((file.metadata() or {})[_FORMAT])
+                metadata = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            document = json.loads(metadata[_FORMAT])
+            if metadata["sha256"] != _digest(metadata[_FORMAT], arrays):
+                raise ValueError("its checksum is another")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path} cannot be read: {error!r}; {_REMOVE}") from error
         if not isinstance(document, dict) or document.get("version") != _VERSION:
@@ -241,9 +242,14 @@ def start_digest(start: Factors | None) -> str | None:
     """Return a hash of a caller's start, so that a fit does not go on from another one."""
     if start is None:
         return None
-    digest = hashlib.sha256()
-    for factor in start:
-        digest.update(np.ascontiguousarray(factor).tobytes())
+    return _digest("", {str(v): factor for v, factor in enumerate(start)})
+
+
+def _digest(text: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()
 
 

@@ -68,13 +68,18 @@ def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        # Unbuffered: what does not fit is not tried again when the file is closed.
+        with aside.open("wb", buffering=0) as file:
             described = np.lib.format.dtype_to_descr(np.dtype(dtype))
             head = {"descr": described, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, head)
-            file.flush()
-            offset = file.tell()
-            _allocate(file.fileno(), offset + np.dtype(dtype).itemsize * shape[0] * shape[1], path)
+            size = np.dtype(dtype).itemsize * shape[0] * shape[1]
+            try:
+                np.lib.format.write_array_header_1_0(file, head)
+                offset = file.tell()
+                _allocate(file.fileno(), offset + size)
+            except OSError as error:
+                reason = f"{error.strerror}, W needs {size} bytes"
+                raise OSError(error.errno, reason, str(path)) from error
             yield WFile(file.fileno(), str(path), offset)
             os.fsync(file.fileno())
         aside.replace(path)
@@ -89,11 +94,13 @@ def open_w(path: Path) -> npt.NDArray[Any]:
     return W
 
 
-def _allocate(descriptor: int, size: int, path: Path) -> None:
+def _allocate(descriptor: int, size: int) -> None:
     # A full disk is better known now than after the last pass.
+    if not hasattr(os, "posix_fallocate"):
+        return
     try:
         os.posix_fallocate(descriptor, 0, size)
-    except (AttributeError, OSError) as error:
-        code = getattr(error, "errno", None)
-        if code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise OSError(code, f"{os.strerror(code)}, W needs {size} bytes", str(path)) from error
+    except OSError as error:
+        # Others say that the file system cannot allocate ahead.
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
