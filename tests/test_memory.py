@@ -57,18 +57,26 @@ def test_amounts_are_written_as_they_are_read() -> None:
 def test_a_plan_stays_within_its_budget() -> None:
     for budget in (20 * MB, 300 * MB, 2000 * MB, 64_000 * MB):
         for row_bytes in (2, 50_000):
-            reading = plan_reading(budget, row_bytes=row_bytes, needed=10 * MB, what="factors")
+            reading = plan_reading(
+                budget, row_bytes=row_bytes, threads=8, needed=10 * MB, what="factors"
+            )
             assert 3 * reading.block_bytes + reading.kept_bytes + 10 * MB <= budget
             assert reading.block_rows(row_bytes) * row_bytes <= reading.block_bytes
             assert reading.block_rows(row_bytes) >= 64
+
+
+def test_every_thread_has_rows_in_a_block() -> None:
+    for threads in (1, 16, 64):
+        reading = plan_reading("64GB", row_bytes=50_000, threads=threads, needed=0, what="factors")
+        assert reading.block_rows(50_000) >= 256 * threads
 
 
 def test_a_budget_that_is_too_small_says_what_is_needed() -> None:
     with pytest.raises(
         ValueError, match=r"is too small: factors need 10000KB, .* give at least 19600KB"
     ):
-        plan_reading("15MB", row_bytes=50_000, needed=10 * MB, what="factors")
-    enough = plan_reading("19600KB", row_bytes=50_000, needed=10 * MB, what="factors")
+        plan_reading("15MB", row_bytes=50_000, threads=8, needed=10 * MB, what="factors")
+    enough = plan_reading("19600KB", row_bytes=50_000, threads=8, needed=10 * MB, what="factors")
     assert enough.block_rows(50_000) == 64
     with pytest.raises(ValueError, match=r"W \(W_path keeps it on disk\) need"):
         cf.CoupledNMF(2, max_memory="1KB").fit({"a": np.ones((40, 3))})
@@ -76,5 +84,7 @@ def test_a_budget_that_is_too_small_says_what_is_needed() -> None:
 
 def test_without_a_budget_there_is_always_a_plan() -> None:
     assert available_memory() > 0
-    reading = plan_reading(None, row_bytes=1000, needed=2 * available_memory(), what="factors")
+    reading = plan_reading(
+        None, row_bytes=1000, threads=8, needed=2 * available_memory(), what="factors"
+    )
     assert reading.block_rows(1000) == 64

@@ -70,9 +70,9 @@ void FileSource::rewind() {
   const std::size_t missing = blocks_.size() - loaded;
   if (missing == 0) return;
   prefetcher_ = std::make_unique<Prefetcher<Loaded>>(
-      static_cast<std::int64_t>(missing), 1, [this, loaded](std::int64_t i) {
-        return load(blocks_[loaded + static_cast<std::size_t>(i)]);
-      });
+      static_cast<std::int64_t>(missing), 1,
+      [this, loaded](std::int64_t i) { return load(loaded + static_cast<std::size_t>(i)); });
+  will_need(blocks_[loaded]);
 }
 
 void FileSource::finish_block() {
@@ -109,7 +109,10 @@ bool FileSource::next(Block& block) {
   return true;
 }
 
-FileSource::Loaded FileSource::load(const Range& range) const {
+FileSource::Loaded FileSource::load(std::size_t index) const {
+  // The disk gets its next orders while the last ones are waited for.
+  if (index + 1 < blocks_.size()) will_need(blocks_[index + 1]);
+  const Range& range = blocks_[index];
   Loaded loaded;
   for (std::size_t v = 0; v < views_.size(); ++v) {
     const FileView& view = views_[v];
@@ -122,9 +125,18 @@ FileSource::Loaded FileSource::load(const Range& range) const {
       map_rows(view, v, range, loaded);
     }
   }
-  // After all views were asked for, so that the disk has more than one to work on.
   for (const auto& mapping : loaded.mappings) mapping->populate();
   return loaded;
+}
+
+void FileSource::will_need(const Range& range) const noexcept {
+  if (options_.selection) return;
+  for (std::size_t v = 0; v < views_.size(); ++v) {
+    const std::size_t index = file_of(edges_[v], range.first);
+    const FileRows& rows = views_[v].files[index];
+    const std::int64_t offset = rows.offset + bytes_of(views_[v], range.first - edges_[v][index]);
+    File::will_need(rows.path, offset, static_cast<std::size_t>(bytes_of(views_[v], range.rows)));
+  }
 }
 
 void FileSource::map_rows(const FileView& view, std::size_t v, const Range& range,
@@ -134,7 +146,6 @@ void FileSource::map_rows(const FileView& view, std::size_t v, const Range& rang
   const File file(rows.path);
   const std::int64_t offset = rows.offset + bytes_of(view, range.first - edges_[v][index]);
   const auto bytes = static_cast<std::size_t>(bytes_of(view, range.rows));
-  file.will_need(offset, bytes);
   to.mappings.push_back(std::make_unique<FileMapping>(file, offset, bytes));
   to.views.push_back(
       {to.mappings.back()->data(), view.dtype, range.rows, view.columns, view.columns});

@@ -16,8 +16,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", re.IGNORECASE)
 
-# Larger blocks gain nothing: the paper's case runs as fast in blocks of 32 MB.
-_BLOCK_BYTES = 128 << 20
+# Larger blocks gain nothing, as long as every thread finds rows in them.
+_BLOCK_BYTES = 32 << 20
+_ROWS_PER_THREAD = 256
 # One that is worked on, one that waits, and one that is being read.
 _BLOCKS_AT_ONCE = 3
 # Enough rows for every thread to have work in a block, on any machine.
@@ -137,7 +138,9 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def plan_reading(max_memory: Any, *, row_bytes: int, needed: int, what: str) -> Reading:
+def plan_reading(
+    max_memory: Any, *, row_bytes: int, threads: int, needed: int, what: str
+) -> Reading:
     """Divide a budget of memory between what a call needs anyway and the data.
 
     Parameters
@@ -146,6 +149,8 @@ def plan_reading(max_memory: Any, *, row_bytes: int, needed: int, what: str) -> 
         The budget, as for `parse_memory`; None is half of what is available.
     row_bytes : int
         Bytes of one example in all views.
+    threads : int
+        Threads that share the rows of a block.
     needed : int
         Bytes that are not for data: factors, sums, and W unless it goes to a file.
     what : str
@@ -173,5 +178,6 @@ def plan_reading(max_memory: Any, *, row_bytes: int, needed: int, what: str) -> 
                 f"{format_memory(needed)}, and reading needs {format_memory(least)} more; give at "
                 f"least {format_memory(needed + least)}"
             )
-    block = max(min(_BLOCK_BYTES, free // (2 * _BLOCKS_AT_ONCE)), _LEAST_ROWS * row_bytes)
+    block = max(_BLOCK_BYTES, _ROWS_PER_THREAD * threads * row_bytes)
+    block = max(min(block, free // (2 * _BLOCKS_AT_ONCE)), _LEAST_ROWS * row_bytes)
     return Reading(block, max(free - _BLOCKS_AT_ONCE * block, 0))

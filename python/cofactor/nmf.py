@@ -476,7 +476,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if in_memory:
             needed += views.n_examples * self.n_components * number
             what += " and W (W_path keeps it on disk)"
-        return plan_reading(self.max_memory, row_bytes=views.row_bytes, needed=needed, what=what)
+        return plan_reading(
+            self.max_memory,
+            row_bytes=views.row_bytes,
+            threads=self.n_threads or _core.default_threads(),
+            needed=needed,
+            what=what,
+        )
 
     def _start(self, views: Views, random_state: np.random.RandomState) -> list[Factor]:
         found = make_start(
