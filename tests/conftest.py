@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,3 +34,27 @@ def cifar100() -> Cifar100:
             pytest.skip(f"{file} is absent (COFACTOR_TEST_DATA names the folder above cifar100)")
     with np.load(npz) as content:
         return Cifar100(npz, weights, content["images"], content["labels"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of so many kB; skips where that is not permitted."""
+    mounted: list[Path] = []
+
+    def mount(kilobytes: int) -> Path:
+        path = tmp_path / "disk"
+        path.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"no small file system: {done.stderr.strip()}")
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", str(path)], check=True)

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -353,3 +354,19 @@ def test_importing_needs_no_extra():
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_earlier_report(concepts, written, small_disk):
+    size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
+    files = sum(1 for path in written.rglob("*"))
+    disk = small_disk(size * 3 // 2 // 1024 + 4 * files)
+    page = report(concepts, disk / "out", n_top=6)
+    before = {path: path.read_bytes() for path in (disk / "out").rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="No space left on device"):
+        report(concepts, disk / "out", n_top=6)
+    found = {path: path.read_bytes() for path in (disk / "out").rglob("*") if path.is_file()}
+    assert found == before
+    assert [path.name for path in disk.iterdir()] == ["out"]
+    shutil.rmtree(disk / "out")
+    assert report(concepts, disk / "out", n_top=6) == page
