@@ -233,7 +233,7 @@ class TestInterruption:
         path = tmp_path / "acts"
         with pytest.raises(RuntimeError, match="pulled the plug"):
             self.interrupt(path)
-        message = "incomplete: .* after 1024 examples were on disk; write it again with overwrite"
+        message = "incomplete: .* after 1024 examples were on disk; go on with resume=True"
         with pytest.raises(StoreError, match=message):
             ActivationStore(path)
         assert not list(path.rglob("*.tmp"))
@@ -268,9 +268,9 @@ class TestOverwriting:
         with pytest.raises(StoreError, match=r"a store of 1100 examples .* pass overwrite=True"):
             write(path)
         views = {"single": VIEWS["single"]}
-        store = write(path, views=views, overwrite=True, fingerprint="abc")
+        store = write(path, views=views, overwrite=True, source={"a": "b"})
         assert list(store.views) == ["single"]
-        assert store.source_fingerprint == "abc"
+        assert store.source == {"a": "b"}
         assert not (path / "wide").exists()
 
     def test_touches_stores_only(self, tmp_path: Path) -> None:
