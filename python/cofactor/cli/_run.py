@@ -38,8 +38,8 @@ def run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
 def _bad_input(message: str) -> int:
     if os.environ.get("COFACTOR_TRACEBACK"):
         traceback.print_exc()
-    # The library speaks of its parameter; here it is an option.
-    message = message.replace("overwrite=True", "--overwrite")
+    # The library speaks of its parameters; here they are options.
+    message = message.replace("overwrite=True", "--overwrite").replace("resume=True", "--resume")
     click.echo(f"cofactor: error: {' '.join(message.split())}", err=True)
     return 2
 
