@@ -172,14 +172,19 @@ class _Network:
         _check_apart(blocks, recorded)
         rows_each = 1
         if self._options.positions:
-            (view,) = recorded.values()
-            rows_each = self._check_positions(view)
+            rows_each = self._check_positions(recorded)
             numbers = np.arange(first, first + images.shape[0])
             columns["example"] = numbers
             columns["position"] = np.tile(np.arange(rows_each), len(numbers))
         return Batch(inputs, rows_each, blocks, recorded, columns)
 
-    def _check_positions(self, view: RecordedView) -> int:
+    def _check_positions(self, recorded: Mapping[str, RecordedView]) -> int:
+        if len(recorded) != 1:
+            raise ValueError(
+                f"positions=True with the views {', '.join(recorded)}, all calls of one module; "
+                "expected a module that is called once"
+            )
+        (view,) = recorded.values()
         if self._positions not in (None, view.positions):
             raise ValueError(
                 f"the layer returns feature maps of {view.positions} positions after such of "
