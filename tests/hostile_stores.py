@@ -146,10 +146,19 @@ def write(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
 
 
+class Changes(dict[str, bytes | None]):
+    """New contents by name of file, None for one that is removed; printed without payloads."""
+
+    def __repr__(self) -> str:
+        return repr(
+            {name: new and new[: None if "json" in name else 160] for name, new in self.items()}
+        )
+
+
 @st.composite
-def random_bytes(draw: st.DrawFn, files: dict[str, bytes]) -> dict[str, bytes | None]:
-    """Change bytes of one or two files, wherever they are; None removes a file."""
-    changed: dict[str, bytes | None] = {}
+def random_bytes(draw: st.DrawFn, files: dict[str, bytes]) -> Changes:
+    """Change bytes of one or two files, wherever they are."""
+    changed = Changes()
     for name in draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2, unique=True)):
         content = bytearray(files[name])
         how = draw(st.sampled_from(["set", "set", "set", "insert", "delete", "cut", "remove"]))
@@ -173,9 +182,9 @@ def random_bytes(draw: st.DrawFn, files: dict[str, bytes]) -> dict[str, bytes | 
 
 
 @st.composite
-def knowing(draw: st.DrawFn, files: dict[str, bytes]) -> dict[str, bytes | None]:
+def knowing(draw: st.DrawFn, files: dict[str, bytes]) -> Changes:
     """Change fields of the metadata and of headers, and compute the checksums again."""
-    changed: dict[str, bytes | None] = {}
+    changed = Changes()
     shards = sorted(name for name in files if name.endswith(".npy"))
     document = json.loads(files["metadata.json"])
     n_files = draw(st.integers(0, 2))

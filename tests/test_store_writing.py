@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from cofactor._store.metadata import Metadata, write_metadata
 from cofactor._store.shards import OpenShard
 from cofactor.store import ActivationStore, StoreError
 from store_samples import VIEWS, N, make_data, one_view, write
@@ -259,6 +260,30 @@ class TestInterruption:
             writer.close()
         assert json.loads((tmp_path / "acts/metadata.json").read_text())["complete"] is False
         assert not list(tmp_path.rglob("*.tmp"))
+
+
+class TestMetadata:
+    def test_short_shards_are_part_of_complete_stores_only(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A writer may be killed between any two of these, and resumed then."""
+        seen: list[tuple[bool, list[int]]] = []
+
+        def look(root: Path, metadata: Metadata) -> None:
+            seen.append((metadata.complete, [group.rows for group in metadata.shards]))
+            write_metadata(root, metadata)
+
+        monkeypatch.setattr("cofactor._store.writer.write_metadata", look)
+        write(tmp_path / "short")
+        assert seen == [
+            (False, []),
+            (False, [512]),
+            (False, [512, 512]),
+            (True, [512, 512, N - 1024]),
+        ]
+        seen.clear()
+        write(tmp_path / "whole", n=512)
+        assert seen == [(False, []), (False, [512]), (True, [512])]
 
 
 class TestOverwriting:

@@ -182,7 +182,9 @@ def _parse_header(path: Path, head: bytes) -> tuple[tuple[int, ...], bool, np.dt
             return np.lib.format.read_array_header_2_0(stream)
     # The header of a damaged file is evaluated as a literal, which fails in many ways.
     except Exception as error:
-        raise StoreError(f"{path}: is not a valid .npy file ({error}); {_REWRITE}") from error
+        raise StoreError(
+            f"{path}: is not a valid .npy file ({_short(error)}); {_REWRITE}"
+        ) from error
     raise StoreError(
         f"{path}: .npy format version is {version[0]}.{version[1]}, expected 1.0 or 2.0"
     )

@@ -252,15 +252,17 @@ class StoreWriter:
                 f"with {self._metadata.n_examples}; give the same data, or overwrite=True to "
                 "start over"
             )
-        if self._rows_in_group:
-            self._finish_group()
-        if not self._metadata.n_examples:
+        if not self._n_rows:
             raise StoreError(
                 f"{self._root}: no examples were appended, expected at least one; the store "
                 "stays incomplete"
             )
+        # In one step with the last shards: shorter ones are never part of an incomplete store.
         self._metadata.complete = True
-        write_metadata(self._root, self._metadata)
+        if self._rows_in_group:
+            self._finish_group()
+        else:
+            write_metadata(self._root, self._metadata)
 
     def _check_usable(self) -> None:
         if self._closed or self._failed:
