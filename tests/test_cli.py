@@ -277,6 +277,7 @@ def test_options_of_fit_reach_the_estimator(run: Run, store: Path) -> None:
         "--seed": 7,
         "--threads": 1,
         "--device": "cpu",
+        "--max-memory": "1GB",
     }
     pairs = [part for pair in options.items() for part in pair]
     assert run("fit", store, *pairs, "--out", "run").status == 0
@@ -294,6 +295,7 @@ def test_options_of_fit_reach_the_estimator(run: Run, store: Path) -> None:
         "random_state": 7,
         "n_threads": 1,
         "device": "cpu",
+        "max_memory": "1GB",
     }
     assert parameters.items() <= nmf.get_params().items()
 

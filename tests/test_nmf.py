@@ -424,8 +424,8 @@ def test_a_dead_component_is_given_an_example() -> None:
         H[2] = 0.0
     nmf = plain(4, max_iter=30).fit(views, H=start)
     assert nmf.n_reseeded_ == 1
-    # One read checks the arrays, three find the example, one solves the final W.
-    assert nmf.n_passes_ == 1 + 30 + 3 + 1
+    # One read checks the arrays, one finds the example, one solves the final W.
+    assert nmf.n_passes_ == 1 + 30 + 1 + 1
     assert nmf.n_iter_ == len(nmf.loss_history_) == 30
     assert all(H.any(axis=1).all() for H in nmf.components_.values())
     assert (np.diff(nmf.loss_history_) <= 1e-7).all()

@@ -10,7 +10,11 @@ namespace cofactor {
 /// arXiv:1805.06604). The test is free: exact ALS knows its objective after every pass.
 class Momentum {
  public:
-  explicit Momentum(bool enabled) : enabled_(enabled) {}
+  /// `t` is where the sequence of factors stands; it begins with 1.
+  explicit Momentum(bool enabled, double t = 1.0) : enabled_(enabled), t_(t) {}
+
+  [[nodiscard]] bool enabled() const { return enabled_; }
+  [[nodiscard]] double t() const { return t_; }
 
   /// Factor for the step that follows an accepted one.
   double next() {
@@ -24,7 +28,7 @@ class Momentum {
 
  private:
   bool enabled_;
-  double t_ = 1.0;
+  double t_;
 };
 
 }  // namespace cofactor

@@ -8,6 +8,13 @@
 
 namespace cofactor {
 
+void throw_unequal_rows(std::size_t view, std::int64_t rows, std::int64_t expected) {
+  throw Error(ErrorKind::kValue, "view number " + std::to_string(view) + " has " +
+                                     std::to_string(rows) + " rows, the first view has " +
+                                     std::to_string(expected) +
+                                     "; all views must have the same examples");
+}
+
 MatrixSource::MatrixSource(std::vector<std::vector<MatrixView>> pieces, std::int64_t block_rows)
     : pieces_(std::move(pieces)), cursors_(pieces_.size()), block_rows_(block_rows) {
   for (std::size_t v = 0; v < pieces_.size(); ++v) {
@@ -16,12 +23,7 @@ MatrixSource::MatrixSource(std::vector<std::vector<MatrixView>> pieces, std::int
     std::int64_t rows = 0;
     for (const MatrixView& piece : pieces_[v]) rows += piece.rows;
     if (v == 0) rows_ = rows;
-    if (rows != rows_) {
-      throw Error(ErrorKind::kValue, "view number " + std::to_string(v) + " has " +
-                                         std::to_string(rows) + " rows, the first view has " +
-                                         std::to_string(rows_) +
-                                         "; all views must have the same examples");
-    }
+    if (rows != rows_) throw_unequal_rows(v, rows, rows_);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -18,7 +19,10 @@ class BlockSource {
   virtual bool next(Block& block) = 0;
 };
 
-/// Views that lie in memory or are mapped from files, each in one or more pieces of whole rows.
+/// Throws Error: view number `view` has other rows than the first.
+[[noreturn]] void throw_unequal_rows(std::size_t view, std::int64_t rows, std::int64_t expected);
+
+/// Views that lie in memory, each in one or more pieces of whole rows.
 class MatrixSource final : public BlockSource {
  public:
   /// `pieces[v]` are the consecutive pieces of view v; `block_rows` limits a block (0: no limit).

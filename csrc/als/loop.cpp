@@ -4,10 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <string>
+#include <utility>
 
-#include "als/acceleration.h"
 #include "als/loss.h"
 #include "als/reseed.h"
 #include "core/error.h"
@@ -15,18 +14,13 @@
 namespace cofactor {
 namespace {
 
-void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, void* w,
-              int total_rank) {
+void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w) {
   backend.begin_pass(mode);
   source.rewind();
   Block block;
   while (source.next(block)) {
-    void* const out = w == nullptr
-                          ? nullptr
-                          : static_cast<std::byte*>(w) +
-                                static_cast<std::size_t>(block.first_row) *
-                                    static_cast<std::size_t>(total_rank * backend.compute_size());
-    backend.process(block, out);
+    backend.process(block, w == nullptr ? nullptr : w->begin(block.first_row, block.rows));
+    if (w != nullptr) w->end();
   }
   reducer.all_reduce(backend.end_pass());
 }
@@ -43,17 +37,21 @@ double trace_c(const Backend& backend, const Problem& problem, int first, int ra
 /// the objective by some 1e-6 of its value, and extrapolation amplifies that.
 constexpr double kLeastRoundedGain = 1e-4;
 
-struct FitState {
-  FitState(bool extrapolate, int rank) : momentum(extrapolate), reseeds_left(rank) {}
-  Momentum momentum;
-  double objective = std::numeric_limits<double>::infinity();
-  bool extrapolated = false;
-  bool done = false;
-  bool slow = false;  ///< the last accepted pass gained less than kLeastRoundedGain
-  /// Components that may still be re-seeded: as many as the fit has, so that data of lower rank,
-  /// where they die again, does not keep it from ending.
-  int reseeds_left;
-};
+/// The state before the first iteration.
+LoopState fresh_state(const Problem& problem, const AlsOptions& options) {
+  LoopState state;
+  for (const int rank : problem.ranks) {
+    state.fits.push_back({.momentum = Momentum(options.extrapolate), .reseeds_left = rank});
+  }
+  state.traces.resize(problem.ranks.size());
+  state.may_switch = options.compute == Compute::kAuto && options.max_iterations > 1;
+  return state;
+}
+
+bool all_done(const LoopState& state) {
+  return std::all_of(state.fits.begin(), state.fits.end(),
+                     [](const FitState& fit) { return fit.done; });
+}
 
 /// Losses of all fits after both half-steps of the pass just finished.
 std::vector<Loss> losses_of_pass(Backend& backend, const Problem& problem, BlockSource& source,
@@ -72,7 +70,7 @@ std::vector<Loss> losses_of_pass(Backend& backend, const Problem& problem, Block
     trusted = trusted && losses[f].trusted;
   }
   if (trusted) return losses;
-  read_all(backend, source, reducer, PassMode::kResidual, nullptr, problem.total_rank());
+  read_all(backend, source, reducer, PassMode::kResidual, nullptr);
   ++passes;
   auto exact = terms;
   const auto after = backend.terms();
@@ -146,18 +144,19 @@ void revive(Backend& backend, const Problem& problem, BlockSource& source, int f
 
 /// Whether a fit that may choose goes on in the compute type: all of it has gained what bfloat16
 /// gives, or only one pass is left.
-bool ends_rounding(std::vector<FitState>& states, FitResult& result, bool one_left) {
-  const bool all_slow = std::all_of(states.begin(), states.end(),
-                                    [](const FitState& state) { return state.done || state.slow; });
+bool ends_rounding(LoopState& state, bool one_left) {
+  const bool all_slow = std::all_of(state.fits.begin(), state.fits.end(),
+                                    [](const FitState& fit) { return fit.done || fit.slow; });
   if (!all_slow && !one_left) return false;
-  for (std::size_t f = 0; f < states.size(); ++f) {
+  for (std::size_t f = 0; f < state.fits.size(); ++f) {
+    FitState& fit = state.fits[f];
     // A fit that was done stands at its last solution, and not at an extrapolation.
-    if (states[f].done) {
-      states[f].momentum.restart();
-      states[f].extrapolated = false;
+    if (fit.done) {
+      fit.momentum.restart();
+      fit.extrapolated = false;
     }
-    states[f].done = false;
-    result.fits[f].stop_reason.clear();
+    fit.done = false;
+    state.traces[f].stop_reason.clear();
   }
   return true;
 }
@@ -165,19 +164,18 @@ bool ends_rounding(std::vector<FitState>& states, FitResult& result, bool one_le
 }  // namespace
 
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-                  const AlsOptions& options) {
+                  const AlsOptions& options, LoopState state) {
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
-  FitResult result;
-  result.fits.resize(problem.ranks.size());
-  std::vector<FitState> states;
-  for (const int rank : problem.ranks) states.emplace_back(options.extrapolate, rank);
-  bool may_switch = options.compute == Compute::kAuto && options.max_iterations > 1;
-  const bool rounds = options.compute == Compute::kBFloat16 || may_switch;
+  if (state.fits.empty()) state = fresh_state(problem, options);
+  std::vector<FitState>& fits = state.fits;
+  std::vector<FitTrace>& traces = state.traces;
+  const bool rounds = options.compute == Compute::kBFloat16 || state.may_switch;
   backend.set_precision(rounds ? Precision::kBFloat16 : Precision::kFull);
-  for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
+  while (state.iterations < options.max_iterations && !all_done(state)) {
+    const int iteration = ++state.iterations;
     const auto start = std::chrono::steady_clock::now();
-    read_all(backend, source, reducer, PassMode::kFit, nullptr, problem.total_rank());
-    ++result.passes;
+    read_all(backend, source, reducer, PassMode::kFit, nullptr);
+    ++state.passes;
     backend.solve_h();
     std::vector<std::vector<int>> dead;  // asked for now, as more passes would overwrite C
     for (int f = 0; f < problem.num_fits(); ++f) {
@@ -185,36 +183,37 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
     }
     const auto rows = backend.row_sums();
     const auto losses =
-        losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
-    for (std::size_t f = 0; f < states.size(); ++f) {
+        losses_of_pass(backend, problem, source, reducer, function, options.verify, state.passes);
+    for (std::size_t f = 0; f < fits.size(); ++f) {
       check_finite(losses[f], rows[f], backend.compute_size());
-      const bool was_done = states[f].done;
-      const std::size_t accepted = result.fits[f].losses.size();
-      take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);
+      const bool was_done = fits[f].done;
+      const std::size_t accepted = traces[f].losses.size();
+      take_step(backend, static_cast<int>(f), losses[f], options, fits[f], traces[f]);
       // A row that no later pass would fit is no result.
-      if (result.fits[f].losses.size() == accepted || iteration == options.max_iterations) {
+      if (traces[f].losses.size() == accepted || iteration == options.max_iterations) {
         dead[f].clear();
       }
       if (was_done || !options.progress) continue;
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       options.progress({static_cast<int>(f), iteration, losses[f].relative,
-                        result.fits[f].losses.size() > accepted, elapsed.count()});
+                        traces[f].losses.size() > accepted, elapsed.count()});
     }
-    bool all_done = true;
-    for (std::size_t f = 0; f < states.size(); ++f) {
-      revive(backend, problem, source, static_cast<int>(f), dead[f], states[f], result.fits[f],
-             result.passes);
-      all_done = all_done && states[f].done;
+    for (std::size_t f = 0; f < fits.size(); ++f) {
+      revive(backend, problem, source, static_cast<int>(f), dead[f], fits[f], traces[f],
+             state.passes);
     }
-    if (may_switch && ends_rounding(states, result, iteration + 1 >= options.max_iterations)) {
+    if (state.may_switch && ends_rounding(state, iteration + 1 >= options.max_iterations)) {
       backend.set_precision(Precision::kFull);
-      may_switch = false;
-      continue;
+      state.may_switch = false;
     }
-    if (all_done) break;
+    const bool last = iteration == options.max_iterations || all_done(state);
+    if (options.checkpoint && (last || iteration % options.checkpoint_every == 0)) {
+      options.checkpoint(state);
+    }
   }
   backend.set_precision(Precision::kFull);
-  for (std::size_t f = 0; f < states.size(); ++f) {
+  FitResult result{std::move(traces), state.passes};
+  for (std::size_t f = 0; f < fits.size(); ++f) {
     backend.restore(static_cast<int>(f));
     if (result.fits[f].stop_reason.empty()) result.fits[f].stop_reason = "max_iter";
   }
@@ -223,11 +222,10 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
 
 EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& source,
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
-                        void* w) {
+                        RowSink* w) {
   const LossFunction function(problem, sum_of_squares, backend.compute_size());
   if (exact) backend.adopt_input();
-  read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w,
-           problem.total_rank());
+  read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w);
   EncodeResult result;
   const auto rows = backend.row_sums();
   const auto terms = exact ? backend.terms() : std::vector<std::vector<ViewTerms>>{};
@@ -256,9 +254,8 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
   return result;
 }
 
-void als_sums(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-              PassMode mode, void* w) {
-  read_all(backend, source, reducer, mode, w, problem.total_rank());
+void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w) {
+  read_all(backend, source, reducer, mode, w);
 }
 
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source) {

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "als/block_source.h"
+#include "als/loop_state.h"
 #include "als/reducer.h"
+#include "als/row_sink.h"
 #include "backend/backend.h"
 #include "core/problem.h"
 
@@ -39,16 +41,10 @@ struct AlsOptions {
   bool verify = false;
   std::vector<double> sum_of_squares;  ///< ||X_v||^2 of every view
   std::function<void(const IterationInfo&)> progress;
-};
-
-/// What a fit learned, apart from its factors.
-struct FitTrace {
-  std::vector<double> losses;           ///< relative, one an accepted pass
-  std::vector<double> rejected_losses;  ///< of extrapolations that were taken back
-  std::vector<double> view_losses;      ///< by view, after the last accepted pass
-  int iterations = 0;
-  int reseeded = 0;         ///< components that died and were given a row of the data
-  std::string stop_reason;  ///< "converged" or "max_iter"
+  /// Called after each `checkpoint_every` iterations and after the last one, with a state to go on
+  /// from; the factors that belong to it are the backend's input and previous ones.
+  std::function<void(const LoopState&)> checkpoint;
+  int checkpoint_every = 1;
 };
 
 struct FitResult {
@@ -57,26 +53,26 @@ struct FitResult {
 };
 
 /// Exact alternating least squares: one read of the data an iteration. The input factors of
-/// `backend` are the start and, afterwards, the result.
+/// `backend` are the start and, afterwards, the result. A `state` that a checkpoint was given goes
+/// on from there, its previous factors beside its input ones.
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-                  const AlsOptions& options);
+                  const AlsOptions& options, LoopState state = {});
 
 struct EncodeResult {
   std::vector<double> losses;                    ///< relative, by fit
   std::vector<std::vector<double>> view_losses;  ///< by fit and view; empty unless `exact`
 };
 
-/// W for the input factors, one read of the data. `w` receives rows x K numbers of the compute
-/// type. With `exact` the residual is computed and not derived.
+/// W for the input factors, one read of the data. `w`, if not null, receives rows of K numbers of
+/// the compute type. With `exact` the residual is computed and not derived.
 EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& source,
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
-                        void* w);
+                        RowSink* w);
 
 /// The sums of one read with the input factors: C = W^T W and S_v = W^T X_v. With kFit, W is the
 /// non-negative minimiser, and this is half an iteration; with kLinear it is sum_v w_v X_v H_v^T,
 /// and this is a step of a power iteration. `w` receives it and may be null.
-void als_sums(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
-              PassMode mode, void* w);
+void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w);
 
 /// Statistics of every view, one read of the data.
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source);

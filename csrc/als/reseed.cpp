@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <functional>
 #include <numeric>
+#include <utility>
 
 #include "als/loss.h"
 
@@ -21,12 +21,6 @@ bool penalised(const Problem& problem) {
                      [](const ViewSpec& view) { return view.l1_h > 0 || view.l2_h > 0; });
 }
 
-void for_each_block(BlockSource& source, const std::function<void(const Block&)>& visit) {
-  source.rewind();
-  Block block;
-  while (source.next(block)) visit(block);
-}
-
 Block row_of(const Block& block, std::int64_t i) {
   Block row;
   row.first_row = block.first_row + i;
@@ -35,19 +29,15 @@ Block row_of(const Block& block, std::int64_t i) {
   return row;
 }
 
-/// The rows x K numbers that a pass writes.
+/// Rows of K numbers that a pass over one block writes.
 class RowOutput {
  public:
-  RowOutput(Backend& backend, BlockSource& source, PassMode mode, int total_rank)
+  RowOutput(Backend& backend, const Block& block, PassMode mode, int total_rank)
       : size_(static_cast<std::size_t>(backend.compute_size())),
         stride_(static_cast<std::size_t>(total_rank)),
-        bytes_(static_cast<std::size_t>(source.rows()) * stride_ * size_) {
+        bytes_(static_cast<std::size_t>(block.rows) * stride_ * size_) {
     backend.begin_pass(mode);
-    for_each_block(source, [&](const Block& block) {
-      backend.process(block,
-                      bytes_.data() + static_cast<std::size_t>(block.first_row) * stride_ * size_);
-    });
-    backend.end_pass();
+    backend.process(block, bytes_.data());
   }
 
   [[nodiscard]] double operator()(std::int64_t i, int r) const {
@@ -69,53 +59,71 @@ class RowOutput {
   std::vector<std::byte> bytes_;
 };
 
-/// sum_v w_v ||X_v[i]||^2 of every row.
-std::vector<double> row_squares(Backend& backend, const Problem& problem, BlockSource& source) {
-  std::vector<double> squares;
-  for_each_block(source, [&](const Block& block) {
-    for (std::int64_t i = 0; i < block.rows; ++i) {
-      std::vector<ViewStats> stats(problem.views.size());
-      backend.scan(row_of(block, i), stats);
-      double square = 0.0;
-      for (std::size_t v = 0; v < stats.size(); ++v) {
-        square += problem.views[v].weight * stats[v].sum_of_squares;
-      }
-      squares.push_back(square);
+/// A copy of one row, which outlives its block.
+struct WorstRow {
+  double residual = 0.0;
+  Block row;
+  std::vector<std::vector<std::byte>> values;
+
+  WorstRow(double residual_, Block row_) : residual(residual_), row(std::move(row_)) {
+    for (MatrixView& view : row.views) {
+      const auto* from = static_cast<const std::byte*>(view.data);
+      const auto bytes = static_cast<std::size_t>(view.columns) * size_of(view.dtype);
+      values.emplace_back(from, from + bytes);
+      view.data = values.back().data();
     }
-  });
-  return squares;
+  }
+  WorstRow(WorstRow&&) = default;
+  WorstRow& operator=(WorstRow&&) = default;
+};
+
+/// sum_v w_v ||X_v[i]||^2.
+double square_of(Backend& backend, const Problem& problem, const Block& row) {
+  std::vector<ViewStats> stats(problem.views.size());
+  backend.scan(row, stats);
+  double square = 0.0;
+  for (std::size_t v = 0; v < stats.size(); ++v) {
+    square += problem.views[v].weight * stats[v].sum_of_squares;
+  }
+  return square;
 }
 
-/// At most `count` rows whose residual is more than rounding, the largest first.
-std::vector<std::int64_t> worst_rows(Backend& backend, const Problem& problem, BlockSource& source,
-                                     int fit, std::size_t count) {
+/// At most `count` rows whose residual is more than rounding, the largest first and of equal ones
+/// the first, so that the order is the same everywhere. One read.
+std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, BlockSource& source,
+                                 int fit, std::size_t count) {
   const int first = first_component(problem, fit);
   const int rank = problem.ranks[static_cast<std::size_t>(fit)];
-  const RowOutput b(backend, source, PassMode::kLinear, problem.total_rank());
-  const RowOutput w(backend, source, PassMode::kEncode, problem.total_rank());
-  const auto gram = backend.gram(fit);
-  std::vector<double> residuals = row_squares(backend, problem, source);
   // What the identity loses to cancellation, a hundredth of the loss that it is trusted with.
   const double rounding = 0.01 * identity_limit(backend.compute_size());
-  std::vector<std::int64_t> rows;
-  for (std::int64_t i = 0; i < source.rows(); ++i) {
-    double& residual = residuals[static_cast<std::size_t>(i)];
-    const double least = rounding * residual;
-    for (int r = 0; r < rank; ++r) {
-      double model = 0.0;
-      for (int l = 0; l < rank; ++l) {
-        model += gram[static_cast<std::size_t>(r * rank + l)] * w(i, first + l);
+  std::vector<WorstRow> worst;
+  Block block;
+  source.rewind();
+  while (source.next(block)) {
+    const RowOutput b(backend, block, PassMode::kLinear, problem.total_rank());
+    const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());
+    const auto gram = backend.gram(fit);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      Block row = row_of(block, i);
+      double residual = square_of(backend, problem, row);
+      const double least = rounding * residual;
+      for (int r = 0; r < rank; ++r) {
+        double model = 0.0;
+        for (int l = 0; l < rank; ++l) {
+          model += gram[static_cast<std::size_t>(r * rank + l)] * w(i, first + l);
+        }
+        residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
       }
-      residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
+      if (!(residual > least)) continue;
+      if (worst.size() == count && !(residual > worst.back().residual)) continue;
+      const auto at = std::upper_bound(
+          worst.begin(), worst.end(), residual,
+          [](double value, const WorstRow& other) { return value > other.residual; });
+      worst.emplace(at, residual, std::move(row));
+      if (worst.size() > count) worst.pop_back();
     }
-    if (residual > least) rows.push_back(i);
   }
-  // Of equal rows the first, so that the order is the same everywhere.
-  std::stable_sort(rows.begin(), rows.end(), [&](std::int64_t i, std::int64_t j) {
-    return residuals[static_cast<std::size_t>(i)] > residuals[static_cast<std::size_t>(j)];
-  });
-  rows.resize(std::min(rows.size(), count));
-  return rows;
+  return worst;
 }
 
 }  // namespace
@@ -135,14 +143,8 @@ std::vector<int> dead_components(const Backend& backend, const Problem& problem,
 Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, int fit,
                  const std::vector<int>& dead) {
   const auto rows = worst_rows(backend, problem, source, fit, dead.size());
-  for_each_block(source, [&](const Block& block) {
-    for (std::size_t n = 0; n < rows.size(); ++n) {
-      const std::int64_t i = rows[n] - block.first_row;
-      if (i >= 0 && i < block.rows) backend.set_component(dead[n], row_of(block, i));
-    }
-  });
-  // B, W and the squares of the rows; the rows themselves are read with little else.
-  return {static_cast<int>(rows.size()), 3};
+  for (std::size_t n = 0; n < rows.size(); ++n) backend.set_component(dead[n], rows[n].row);
+  return {static_cast<int>(rows.size()), 1};
 }
 
 }  // namespace cofactor

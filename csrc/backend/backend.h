@@ -73,8 +73,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// Copies K x d_v numbers of float64, row-major, into the input factor.
+  /// Copies K x d_v numbers of float64, row-major, into the input factor, and the others with it.
   virtual void set_input(int view, const double* h) = 0;
+  /// Copies the same into the previous factor alone, to go on where a fit was.
+  virtual void set_previous(int view, const double* h) = 0;
   /// Copies a factor out, K x d_v, row-major.
   virtual void get_factor(Factor factor, int view, double* h) const = 0;
 

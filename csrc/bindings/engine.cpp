@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,28 +78,28 @@ class Engine {
   [[nodiscard]] bool float64() const { return backend_->compute_size() == 8; }
 
   void set_h(int view, const Matrix& h) {
-    check_view(view);
-    const std::int64_t columns = problem_.views[static_cast<std::size_t>(view)].columns;
-    if (h.ndim() != 2 || h.shape(0) != problem_.total_rank() || h.shape(1) != columns) {
-      throw Error(ErrorKind::kValue, "H of view number " + std::to_string(view) + " must be " +
-                                         std::to_string(problem_.total_rank()) + " x " +
-                                         std::to_string(columns));
-    }
+    check_h(view, h);
     backend_->set_input(view, h.data());
   }
 
-  [[nodiscard]] py::array_t<double> h(int view) const {
-    check_view(view);
-    py::array_t<double> result({std::int64_t{problem_.total_rank()},
-                                problem_.views[static_cast<std::size_t>(view)].columns});
-    backend_->get_factor(Factor::kInput, view, result.mutable_data());
-    return result;
+  void set_previous_h(int view, const Matrix& h) {
+    check_h(view, h);
+    backend_->set_previous(view, h.data());
+  }
+
+  [[nodiscard]] py::array_t<double> h(int view) const { return factor(Factor::kInput, view); }
+  [[nodiscard]] py::array_t<double> previous_h(int view) const {
+    return factor(Factor::kPrevious, view);
   }
 
   FitResult fit(const std::vector<double>& sum_of_squares, int max_iterations, double tolerance,
                 bool extrapolate, const std::string& compute, bool verify,
-                const std::optional<std::function<void(const IterationInfo&)>>& progress) {
+                const std::optional<std::function<void(const IterationInfo&)>>& progress,
+                const std::optional<LoopState>& state,
+                const std::optional<std::function<void(const LoopState&)>>& checkpoint,
+                int checkpoint_every) {
     check_squares(sum_of_squares);
+    if (checkpoint_every < 1) throw Error(ErrorKind::kValue, "checkpoint_every must be positive");
     AlsOptions options;
     options.max_iterations = max_iterations;
     options.tolerance = tolerance;
@@ -106,22 +108,31 @@ class Engine {
     options.verify = verify;
     options.sum_of_squares = sum_of_squares;
     if (progress) options.progress = *progress;
+    if (checkpoint) options.checkpoint = *checkpoint;
+    options.checkpoint_every = checkpoint_every;
     const py::gil_scoped_release unlocked;
-    return als_fit(*backend_, problem_, source_.source(), reducer_, options);
+    return als_fit(*backend_, problem_, source_.source(), reducer_, options,
+                   state.value_or(LoopState{}));
   }
 
   EncodeResult encode(const std::vector<double>& sum_of_squares, bool exact,
                       const std::optional<py::array>& w) {
-    check_squares(sum_of_squares);
-    void* const out = output(w);
-    const py::gil_scoped_release unlocked;
-    return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, out);
+    return encode_to(sum_of_squares, exact, output(w).get());
+  }
+
+  EncodeResult encode_to_file(const std::vector<double>& sum_of_squares, bool exact, int descriptor,
+                              const std::string& path, std::int64_t offset) {
+    FileSink sink(descriptor, path, offset, row_bytes());
+    return encode_to(sum_of_squares, exact, &sink);
   }
 
   using Sums = py::typing::Tuple<py::array_t<double>, py::typing::List<py::array_t<double>>>;
 
-  Sums power(const std::optional<py::array>& y) { return sums(PassMode::kLinear, y); }
-  Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, w); }
+  Sums power(const std::optional<py::array>& y,
+             const std::optional<std::vector<std::int64_t>>& sample) {
+    return sums(PassMode::kLinear, sample ? sampled(y, *sample) : output(y));
+  }
+  Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, output(w)); }
 
   std::vector<ViewStats> scan() {
     const py::gil_scoped_release unlocked;
@@ -129,12 +140,19 @@ class Engine {
   }
 
  private:
+  [[nodiscard]] py::array_t<double> factor(Factor factor, int view) const {
+    check_view(view);
+    py::array_t<double> result({std::int64_t{problem_.total_rank()},
+                                problem_.views[static_cast<std::size_t>(view)].columns});
+    backend_->get_factor(factor, view, result.mutable_data());
+    return result;
+  }
+
   /// C and the S_v of one pass.
-  Sums sums(PassMode mode, const std::optional<py::array>& w) {
-    void* const out = output(w);
+  Sums sums(PassMode mode, const std::unique_ptr<RowSink>& sink) {
     {
       const py::gil_scoped_release unlocked;
-      als_sums(*backend_, problem_, source_.source(), reducer_, mode, out);
+      als_sums(*backend_, source_.source(), reducer_, mode, sink.get());
     }
     const int k = problem_.total_rank();
     py::typing::List<py::array_t<double>> s;
@@ -154,22 +172,54 @@ class Engine {
       throw Error(ErrorKind::kValue, "sum_of_squares needs one number a view");
     }
   }
-  /// The memory of a caller's array of rows x K numbers of the compute type.
-  [[nodiscard]] void* output(const std::optional<py::array>& array) const {
-    if (!array) return nullptr;
-    const bool fits = array->ndim() == 2 && array->shape(0) == problem_.rows &&
-                      array->shape(1) == problem_.total_rank() &&
-                      array->itemsize() == backend_->compute_size() &&
-                      array->dtype().kind() == 'f' && (array->flags() & py::array::c_style) != 0 &&
-                      array->writeable();
-    if (!fits) {
-      throw Error(ErrorKind::kValue, "the output must be a writeable row-major array of " +
-                                         std::to_string(problem_.rows) + " x " +
-                                         std::to_string(problem_.total_rank()) +
-                                         " numbers of float" +
-                                         std::to_string(8 * backend_->compute_size()));
+  void check_h(int view, const Matrix& h) const {
+    check_view(view);
+    const std::int64_t columns = problem_.views[static_cast<std::size_t>(view)].columns;
+    if (h.ndim() != 2 || h.shape(0) != problem_.total_rank() || h.shape(1) != columns) {
+      throw Error(ErrorKind::kValue, "H of view number " + std::to_string(view) + " must be " +
+                                         std::to_string(problem_.total_rank()) + " x " +
+                                         std::to_string(columns));
     }
-    return const_cast<void*>(array->data());
+  }
+
+  EncodeResult encode_to(const std::vector<double>& sum_of_squares, bool exact, RowSink* sink) {
+    check_squares(sum_of_squares);
+    const py::gil_scoped_release unlocked;
+    return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, sink);
+  }
+
+  [[nodiscard]] std::size_t row_bytes() const {
+    return static_cast<std::size_t>(problem_.total_rank() * backend_->compute_size());
+  }
+
+  /// The memory of a caller's array of rows x K numbers of the compute type.
+  [[nodiscard]] std::byte* memory_of(const py::array& array, std::int64_t rows) const {
+    const bool fits = array.ndim() == 2 && array.shape(0) == rows &&
+                      array.shape(1) == problem_.total_rank() &&
+                      array.itemsize() == backend_->compute_size() && array.dtype().kind() == 'f' &&
+                      (array.flags() & py::array::c_style) != 0 && array.writeable();
+    if (!fits) {
+      throw Error(ErrorKind::kValue,
+                  "the output must be a writeable row-major array of " + std::to_string(rows) +
+                      " x " + std::to_string(problem_.total_rank()) + " numbers of float" +
+                      std::to_string(8 * backend_->compute_size()));
+    }
+    return static_cast<std::byte*>(const_cast<void*>(array.data()));
+  }
+
+  [[nodiscard]] std::unique_ptr<RowSink> output(const std::optional<py::array>& array) const {
+    if (!array) return nullptr;
+    return std::make_unique<MemorySink>(memory_of(*array, problem_.rows), row_bytes());
+  }
+
+  [[nodiscard]] std::unique_ptr<RowSink> sampled(const std::optional<py::array>& array,
+                                                 const std::vector<std::int64_t>& sample) const {
+    if (!array) return nullptr;
+    if (!std::is_sorted(sample.begin(), sample.end())) {
+      throw Error(ErrorKind::kValue, "the sample must ascend");
+    }
+    return std::make_unique<SampleSink>(
+        sample, memory_of(*array, static_cast<std::int64_t>(sample.size())), row_bytes());
   }
 
   PySource& source_;
@@ -189,12 +239,34 @@ void register_engine(py::module_& module) {
       .def_readonly("seconds", &IterationInfo::seconds);
 
   py::class_<FitTrace>(module, "FitTrace", "What one fit learned, apart from its factors.")
-      .def_readonly("losses", &FitTrace::losses)
-      .def_readonly("rejected_losses", &FitTrace::rejected_losses)
-      .def_readonly("view_losses", &FitTrace::view_losses)
-      .def_readonly("iterations", &FitTrace::iterations)
-      .def_readonly("reseeded", &FitTrace::reseeded)
-      .def_readonly("stop_reason", &FitTrace::stop_reason);
+      .def(py::init<>())
+      .def_readwrite("losses", &FitTrace::losses)
+      .def_readwrite("rejected_losses", &FitTrace::rejected_losses)
+      .def_readwrite("view_losses", &FitTrace::view_losses)
+      .def_readwrite("iterations", &FitTrace::iterations)
+      .def_readwrite("reseeded", &FitTrace::reseeded)
+      .def_readwrite("stop_reason", &FitTrace::stop_reason);
+
+  py::class_<FitState>(module, "FitState", "Where one fit stands between two iterations.")
+      .def(py::init([](bool extrapolate, double momentum) {
+             return FitState{.momentum = Momentum(extrapolate, momentum)};
+           }),
+           py::arg("extrapolate"), py::arg("momentum"))
+      .def_property_readonly("extrapolate", [](const FitState& f) { return f.momentum.enabled(); })
+      .def_property_readonly("momentum", [](const FitState& f) { return f.momentum.t(); })
+      .def_readwrite("objective", &FitState::objective)
+      .def_readwrite("extrapolated", &FitState::extrapolated)
+      .def_readwrite("done", &FitState::done)
+      .def_readwrite("slow", &FitState::slow)
+      .def_readwrite("reseeds_left", &FitState::reseeds_left);
+
+  py::class_<LoopState>(module, "LoopState", "All that the next iteration reads beside factors.")
+      .def(py::init<>())
+      .def_readwrite("iterations", &LoopState::iterations)
+      .def_readwrite("passes", &LoopState::passes)
+      .def_readwrite("may_switch", &LoopState::may_switch)
+      .def_readwrite("fits", &LoopState::fits)
+      .def_readwrite("traces", &LoopState::traces);
 
   py::class_<FitResult>(module, "FitResult")
       .def_readonly("fits", &FitResult::fits)
@@ -220,13 +292,20 @@ void register_engine(py::module_& module) {
       .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
       .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))
       .def("h", &Engine::h, py::arg("view"))
+      .def("set_previous_h", &Engine::set_previous_h, py::arg("view"), py::arg("h"))
+      .def("previous_h", &Engine::previous_h, py::arg("view"))
       .def("fit", &Engine::fit, py::arg("sum_of_squares"), py::kw_only(), py::arg("max_iterations"),
            py::arg("tolerance"), py::arg("extrapolate"), py::arg("compute") = "full",
-           py::arg("verify"), py::arg("progress"))
+           py::arg("verify"), py::arg("progress"), py::arg("state") = py::none(),
+           py::arg("checkpoint") = py::none(), py::arg("checkpoint_every") = 1)
       .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
            py::arg("w"))
-      .def("power", &Engine::power, py::arg("y"),
-           "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y.")
+      .def("encode_to_file", &Engine::encode_to_file, py::arg("sum_of_squares"), py::kw_only(),
+           py::arg("exact"), py::arg("descriptor"), py::arg("path"), py::arg("offset"),
+           "As encode, with W written to an open file, row 0 at the offset.")
+      .def("power", &Engine::power, py::arg("y"), py::arg("sample") = py::none(),
+           "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its "
+           "rows.")
       .def("half_step", &Engine::half_step, py::arg("w"),
            "C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.")
       .def("scan", &Engine::scan);

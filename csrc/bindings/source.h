@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,25 +13,32 @@
 
 namespace cofactor::bindings {
 
-/// Arrays of Python as a block source; keeps them alive.
+/// The data of Python as a block source: arrays, files, or an iterable of blocks.
 class PySource {
  public:
-  PySource(const std::vector<std::vector<pybind11::array>>& views,
-           const std::vector<std::string>& dtypes, std::vector<double> scales,
-           std::int64_t block_rows);
+  /// What the core needs to know of a view, wherever its rows are.
+  struct Views {
+    std::vector<std::int64_t> columns;
+    std::vector<DType> dtypes;
+    std::vector<double> scales;
+  };
+  /// Throws Error unless there is at least one view, and everything once for each.
+  PySource(Views views, std::unique_ptr<BlockSource> source);
 
-  MatrixSource& source() { return source_; }
-  [[nodiscard]] const std::vector<std::int64_t>& columns() const { return columns_; }
-  [[nodiscard]] const std::vector<DType>& dtypes() const { return dtypes_; }
-  [[nodiscard]] const std::vector<double>& scales() const { return scales_; }
-  [[nodiscard]] std::int64_t rows() const { return source_.rows(); }
+  BlockSource& source() { return *source_; }
+  [[nodiscard]] const std::vector<std::int64_t>& columns() const { return views_.columns; }
+  [[nodiscard]] const std::vector<DType>& dtypes() const { return views_.dtypes; }
+  [[nodiscard]] const std::vector<double>& scales() const { return views_.scales; }
+  [[nodiscard]] std::int64_t rows() const { return source_->rows(); }
 
  private:
-  std::vector<std::vector<pybind11::array>> owners_;
-  std::vector<DType> dtypes_;
-  std::vector<double> scales_;
-  std::vector<std::int64_t> columns_;
-  MatrixSource source_;
+  Views views_;
+  std::unique_ptr<BlockSource> source_;
 };
+
+/// An array as the core reads it, in place; `number` names its view in errors.
+[[nodiscard]] MatrixView view_of(const pybind11::array& array, DType dtype, std::size_t number);
+
+[[nodiscard]] std::vector<DType> parse_dtypes(const std::vector<std::string>& names);
 
 }  // namespace cofactor::bindings

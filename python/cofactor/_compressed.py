@@ -36,6 +36,7 @@ def power_step(
     weights: Sequence[float],
     q: Float64Array,
     y: npt.NDArray[Any] | None = None,
+    sample: Sequence[int] | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Read A once: Y^T Y and A^T Y for Y = A q.
 
@@ -49,6 +50,8 @@ def power_step(
         Directions.
     y : ndarray of shape (n_examples, rank), optional
         Receives Y.
+    sample : sequence of int, optional
+        Rows of Y that `y` receives, ascending, where it is not all of them.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def power_step(
     for v, root in enumerate(roots):
         part = q[edges[v] : edges[v + 1]].T
         engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
-    c, s = engine.power(y)
+    c, s = engine.power(y, sample)
     return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
 
 
@@ -100,15 +103,27 @@ def sample_directions(
 
 @dataclass(frozen=True)
 class Compressed:
-    """A ~ left @ diag(singular) @ right.T, with orthonormal columns on both sides."""
+    """A, or some of its rows, ~ left @ diag(singular) @ right.T, orthonormal on both sides."""
 
     left: Float64Array
     singular: Float64Array
     right: Float64Array
+    captured: float
+    """Sum of squares of the whole product."""
+
+    def sum_of_squares(self, total: float, share: float) -> float:
+        """||A||_F^2 of the rows that are here, a `share` of all, whose sum is `total`."""
+        if share == 1.0:
+            return total
+        return float((self.singular**2).sum()) + share * (total - self.captured)
 
 
 def compress(
-    engine: _core.Engine, columns: Sequence[int], weights: Sequence[float], q: Float64Array
+    engine: _core.Engine,
+    columns: Sequence[int],
+    weights: Sequence[float],
+    q: Float64Array,
+    kept: npt.NDArray[np.intp] | None = None,
 ) -> Compressed | None:
     """Project A on the range of A q, in one read.
 
@@ -120,6 +135,8 @@ def compress(
         Number of columns and weight of each view.
     q : ndarray of shape (sum of columns, rank)
         Directions.
+    kept : ndarray of int, optional
+        Rows of A that the result stands for, ascending; all by default.
 
     Returns
     -------
@@ -127,19 +144,29 @@ def compress(
         Of at most the rank of `q`; None for data of zeros, and for numbers whose sums leave the
         range of the compute type.
     """
-    y = np.empty((engine.n_rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
-    c, z = power_step(engine, columns, weights, q, y)
+    rows = engine.n_rows if kept is None else len(kept)
+    y = np.empty((rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
+    sample = None if kept is None else kept.tolist()
+    c, z = power_step(engine, columns, weights, q, y, sample)
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)
-    kept = values > _ROUNDING * values[-1]
-    basis = vectors[:, kept] / np.sqrt(values[kept])
+    strong = values > _ROUNDING * values[-1]
+    basis = vectors[:, strong] / np.sqrt(values[strong])
     # U = Y basis is orthonormal, and A projected on it is U (A^T U)^T.
     projected = z @ basis
     squares, turn = np.linalg.eigh(projected.T @ projected)
-    kept = squares > _ROUNDING * squares[-1]
-    singular = np.sqrt(squares[kept])
-    return Compressed(y @ (basis @ turn[:, kept]), singular, projected @ turn[:, kept] / singular)
+    strong = squares > _ROUNDING * squares[-1]
+    singular = np.sqrt(squares[strong])
+    left = y @ (basis @ turn[:, strong])
+    right = projected @ turn[:, strong] / singular
+    captured = float(squares[strong].sum())
+    if kept is not None:
+        # Some rows of orthonormal columns are not orthonormal.
+        q, r = np.linalg.qr(left)
+        u, singular, vt = np.linalg.svd(r * singular, full_matrices=False)
+        left, right = q @ u, right @ vt.T
+    return Compressed(left, singular, right, captured)
 
 
 @dataclass

@@ -6,13 +6,25 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitTrace', 'IterationInfo', 'MachinePeak', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
+__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
 class Source:
     """
-    Views as lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
+    Rows of all views, a block at a time.
     """
+    @staticmethod
+    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[numpy.ndarray]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex) -> Source:
+        """
+        Of start(), which is called for every pass and gives an iterator of lists of row-major arrays, one a view. The number of rows is known after a pass.
+        """
+    @staticmethod
+    def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex) -> Source:
+        """
+        Of lists of (path, offset in bytes, rows) that hold a view's rows one after the other. Of these the selection, if there is one, in its order.
+        """
     def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
-        ...
+        """
+        Of lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
+        """
     @property
     def n_rows(self) -> int:
         ...
@@ -39,23 +51,96 @@ class FitTrace:
     """
     What one fit learned, apart from its factors.
     """
+    stop_reason: str
+    def __init__(self) -> None:
+        ...
     @property
     def iterations(self) -> int:
+        ...
+    @iterations.setter
+    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     @property
     def losses(self) -> list[float]:
         ...
+    @losses.setter
+    def losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
     @property
     def rejected_losses(self) -> list[float]:
+        ...
+    @rejected_losses.setter
+    def rejected_losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
         ...
     @property
     def reseeded(self) -> int:
         ...
-    @property
-    def stop_reason(self) -> str:
+    @reseeded.setter
+    def reseeded(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     @property
     def view_losses(self) -> list[float]:
+        ...
+    @view_losses.setter
+    def view_losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
+class FitState:
+    """
+    Where one fit stands between two iterations.
+    """
+    done: bool
+    extrapolated: bool
+    slow: bool
+    def __init__(self, extrapolate: bool, momentum: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def extrapolate(self) -> bool:
+        ...
+    @property
+    def momentum(self) -> float:
+        ...
+    @property
+    def objective(self) -> float:
+        ...
+    @objective.setter
+    def objective(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def reseeds_left(self) -> int:
+        ...
+    @reseeds_left.setter
+    def reseeds_left(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class LoopState:
+    """
+    All that the next iteration reads beside factors.
+    """
+    may_switch: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def fits(self) -> list[FitState]:
+        ...
+    @fits.setter
+    def fits(self, arg0: collections.abc.Sequence[FitState]) -> None:
+        ...
+    @property
+    def iterations(self) -> int:
+        ...
+    @iterations.setter
+    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def passes(self) -> int:
+        ...
+    @passes.setter
+    def passes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def traces(self) -> list[FitTrace]:
+        ...
+    @traces.setter
+    def traces(self, arg0: collections.abc.Sequence[FitTrace]) -> None:
         ...
 class FitResult:
     @property
@@ -89,7 +174,11 @@ class Engine:
         ...
     def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
         ...
-    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None) -> FitResult:
+    def encode_to_file(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, descriptor: typing.SupportsInt | typing.SupportsIndex, path: str, offset: typing.SupportsInt | typing.SupportsIndex) -> EncodeResult:
+        """
+        As encode, with W written to an open file, row 0 at the offset.
+        """
+    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None, state: LoopState | None = None, checkpoint: collections.abc.Callable[[LoopState], None] | None = None, checkpoint_every: typing.SupportsInt | typing.SupportsIndex = 1) -> FitResult:
         ...
     def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         ...
@@ -97,13 +186,17 @@ class Engine:
         """
         C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
         """
-    def power(self, y: numpy.ndarray | None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
+    def power(self, y: numpy.ndarray | None, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
-        C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y.
+        C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its rows.
         """
+    def previous_h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        ...
     def scan(self) -> list[ViewStats]:
         ...
     def set_h(self, view: typing.SupportsInt | typing.SupportsIndex, h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
+    def set_previous_h(self, view: typing.SupportsInt | typing.SupportsIndex, h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
         ...
     @property
     def float64(self) -> bool:

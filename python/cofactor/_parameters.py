@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._memory import parse_memory
+
 __all__ = ["Penalties", "check_parameters", "check_start", "resolve_weights"]
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
@@ -34,6 +36,7 @@ def check_parameters(estimator: Any) -> None:
     _check_integer("max_iter", parameters["max_iter"])
     if parameters["n_threads"] is not None:
         _check_integer("n_threads", parameters["n_threads"])
+    parse_memory(parameters["max_memory"])
     _check_real("tol", parameters["tol"])
     _check_real("alpha_W", parameters["alpha_W"])
     if parameters["alpha_H"] != "same":

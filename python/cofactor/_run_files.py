@@ -16,7 +16,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-__all__ = ["Run", "read_run", "write_run"]
+__all__ = ["CHECKPOINT_FILE", "Run", "read_run", "write_run", "write_synced"]
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 _FORMAT = "cofactor-fit"
 _VERSION = 1
@@ -54,13 +56,13 @@ def write_run(
     }
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        _write_synced(aside / "H.safetensors", save({k: v.copy() for k, v in components.items()}))
+        write_synced(aside / "H.safetensors", save({k: v.copy() for k, v in components.items()}))
         with (aside / "W.npy").open("wb") as file:
             np.save(file, W, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         text = json.dumps(document, indent=1, default=_plain, allow_nan=False)
-        _write_synced(aside / "fit.json", text.encode())
+        write_synced(aside / "fit.json", text.encode())
         aside.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
@@ -132,10 +134,15 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 
 def _is_replaceable(path: Path) -> bool:
-    return path.is_dir() and ((path / "fit.json").is_file() or not any(path.iterdir()))
+    # A checkpoint is of no use once the fit is there.
+    return path.is_dir() and (
+        (path / "fit.json").is_file()
+        or all(file.name == CHECKPOINT_FILE for file in path.iterdir())
+    )
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()

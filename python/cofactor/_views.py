@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._blocks import BlockReader
+from ._memory import Reading
+from ._rows import STORED_BYTES, ArrayRows, BlockRows, FileRows, Rows
 from .store import ActivationStore
 
-__all__ = ["ViewData", "Views", "load_views"]
+__all__ = ["ViewData", "Views", "check_examples", "load_views"]
 
 _KEPT_DTYPES = ("uint8", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
 class ViewData:
-    """One view: consecutive pieces of its rows, in the form that the core reads."""
+    """One view: its name, the form in which its numbers are stored, and what is known of them."""
 
     name: str
-    pieces: list[npt.NDArray[Any]]
+    n_columns: int
     dtype: str
     scale: float
     statistics: tuple[float, float, int] | None
     """Sum of squares, minimum and number of values that are not finite, where known."""
-
-    @property
-    def n_columns(self) -> int:
-        """Number of columns of the view."""
-        return int(self.pieces[0].shape[1])
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ class Views:
     """All views of one call, with equally many rows."""
 
     views: list[ViewData]
+    rows: Rows
     fingerprint: str | None
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def names(self) -> list[str]:
@@ -53,8 +54,14 @@ class Views:
 
     @property
     def n_examples(self) -> int:
-        """Number of rows of every view."""
-        return sum(len(piece) for piece in self.views[0].pieces)
+        """Number of rows of every view; of blocks, call :meth:`with_statistics` first."""
+        return self.rows.n_examples
+
+    @property
+    def row_bytes(self) -> int:
+        """Stored bytes of one example."""
+        sizes = (view.n_columns * STORED_BYTES[view.dtype] for view in self.views)
+        return sum(sizes)
 
     @property
     def is_float64(self) -> bool:
@@ -72,7 +79,7 @@ class Views:
             return self
         zeros = [0.0] * len(self.views)
         scanned = _core.Engine(
-            self.source(),
+            self.source,
             ranks=[1],
             weights=zeros,
             l1_w=0.0,
@@ -87,7 +94,11 @@ class Views:
             replace(view, statistics=(found.sum_of_squares, found.minimum, found.nonfinite))
             for view, found in zip(self.views, scanned, strict=True)
         ]
-        return Views(views, self.fingerprint)
+        rows = self.rows
+        if isinstance(rows, BlockRows):
+            # Counted while they were read.
+            rows = replace(rows, n_examples=self.source.n_rows)
+        return replace(self, views=views, rows=rows)
 
     @property
     def sums_of_squares(self) -> list[float]:
@@ -111,18 +122,18 @@ class Views:
                     "0, such as activations after a ReLU"
                 )
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Views:
-        """Copy some rows, ascending, into memory."""
-        return Views([_take(view, rows) for view in self.views], None)
+    def take(self, samples: Sequence[npt.NDArray[np.intp]]) -> list[Views]:
+        """Return some samples of the rows, each ascending."""
+        views = [replace(view, statistics=None) for view in self.views]
+        return [
+            replace(self, views=views, rows=rows, fingerprint=None)
+            for rows in self.rows.take(samples)
+        ]
 
-    def source(self, block_rows: int = 0) -> _core.Source:
-        """Give the arrays to the core, which keeps them alive and copies nothing."""
-        return _core.Source(
-            [view.pieces for view in self.views],
-            [view.dtype for view in self.views],
-            [view.scale for view in self.views],
-            block_rows=block_rows,
-        )
+    @cached_property
+    def source(self) -> _core.Source:
+        """The rows, as the core reads them; what it keeps of them is there for every engine."""
+        return self.rows.source(self.views, self.reading)
 
 
 def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str) -> Views:
@@ -130,8 +141,9 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
 
     Parameters
     ----------
-    X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
-        The data. Arrays of uint8, float16, float32 and float64 are used in place when their
+    X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
+        The data; an iterable gives blocks of examples as such mappings, and starts over whenever
+        it is asked to. Arrays of uint8, float16, float32 and float64 are used in place when their
         rows are contiguous; other real dtypes and layouts are copied.
     expected : mapping of str to int, optional
         Columns of the views that a fitted model knows; `X` may name some of them and no others.
@@ -146,53 +158,93 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     Raises
     ------
     TypeError
-        If `X` is neither a store nor a mapping, or an array has no real numbers.
+        If `X` is none of these, an iterator that can be read only once, or an array has no real
+        numbers.
     ValueError
         If shapes or names do not fit together.
     """
-    if isinstance(X, ActivationStore):
-        views = [_from_store(X, name) for name in X.views]
-        fingerprint: str | None = X.fingerprint
-    elif isinstance(X, Mapping):
-        views = [_from_array(name, array) for name, array in X.items()]
-        fingerprint = None
-    else:
-        raise TypeError(
-            f"{caller} got {type(X).__name__}; expected an ActivationStore or a mapping from view "
-            "name to array, such as {'pixels': X}"
-        )
-    if not views:
+    result = _views_of(X, caller)
+    if not result.views:
         raise ValueError(f"{caller} got no views; expected at least one")
-    result = Views(views, fingerprint)
-    rows = {view.name: sum(len(piece) for piece in view.pieces) for view in views}
+    if not isinstance(result.rows, BlockRows):
+        check_examples(result, caller)
+    if expected is not None:
+        _check_against(result, expected, caller)
+    return result
+
+
+def check_examples(views: Views, caller: str) -> None:
+    """Raise ValueError where there are no examples."""
+    if views.n_examples == 0:
+        raise ValueError(
+            f"Found views with 0 example(s) while a minimum of 1 is required by {caller}"
+        )
+
+
+def _views_of(X: Any, caller: str) -> Views:
+    if isinstance(X, ActivationStore):
+        return _from_store(X)
+    if isinstance(X, Mapping):
+        return _from_arrays(X)
+    if isinstance(X, Iterable) and not isinstance(X, str | bytes | np.ndarray):
+        return _from_blocks(BlockReader(X, to_array, caller))
+    raise TypeError(
+        f"{caller} got {type(X).__name__}; expected an ActivationStore or a mapping from view "
+        "name to array, such as {'pixels': X}, or an iterable of such mappings"
+    )
+
+
+def _from_store(store: ActivationStore) -> Views:
+    views, files = [], []
+    for name, view in store.views.items():
+        where, chosen = store._file_rows(name)
+        files.append(where)
+        # Of some of the rows they are not stored, and the core reads faster.
+        statistics = None
+        if view.sum_of_squares is not None:
+            found = store.statistics(name)
+            statistics = found.sum_of_squares, found.minimum, found.n_nonfinite
+        views.append(ViewData(name, view.n_columns, view.dtype, view.scale, statistics))
+    selection = None if isinstance(chosen, range) else chosen
+    return Views(views, FileRows(files, store.n_examples, selection), store.fingerprint)
+
+
+def _from_arrays(X: Mapping[Any, Any]) -> Views:
+    arrays = {name: to_array(name, array) for name, array in X.items()}
+    rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         raise ValueError(
             "Found views with inconsistent numbers of examples: "
             + ", ".join(f"{name!r} has {count}" for name, count in rows.items())
             + "; every view must describe the same examples"
         )
-    if result.n_examples == 0:
-        raise ValueError(
-            f"Found views with 0 example(s) while a minimum of 1 is required by {caller}"
-        )
-    if expected is not None:
-        _check_against(result, expected, caller)
-    return result
+    return Views(_described(arrays), ArrayRows([[array] for array in arrays.values()]), None)
 
 
-def _from_store(store: ActivationStore, name: str) -> ViewData:
-    view = store.views[name]
-    statistics = store.statistics(name)
-    return ViewData(
-        name,
-        store.chunks(name),
-        view.dtype,
-        view.scale,
-        (statistics.sum_of_squares, statistics.minimum, statistics.n_nonfinite),
-    )
+def _from_blocks(reader: BlockReader) -> Views:
+    def start() -> Iterator[list[npt.NDArray[Any]]]:
+        return reader.start()
+
+    return Views(_described(reader.first), BlockRows(start, 0), None)
 
 
-def _from_array(name: Any, array: Any) -> ViewData:
+def _described(arrays: Mapping[str, npt.NDArray[Any]]) -> list[ViewData]:
+    return [
+        ViewData(name, array.shape[1], array.dtype.name, 1.0, None)
+        for name, array in arrays.items()
+    ]
+
+
+def to_array(name: Any, array: Any) -> npt.NDArray[Any]:
+    """Bring an array of a view into a form that the core reads, in place where possible.
+
+    Raises
+    ------
+    TypeError
+        If it has no real numbers, or `name` is no string.
+    ValueError
+        If it is no matrix.
+    """
     if not isinstance(name, str):
         raise TypeError(f"view names must be strings, got {name!r}")
     values = np.asarray(array)
@@ -216,18 +268,7 @@ def _from_array(name: Any, array: Any) -> ViewData:
     rows_contiguous = values.strides[1] == values.itemsize or values.shape[1] == 1
     if not rows_contiguous or values.strides[0] < 0 or values.strides[0] % values.itemsize:
         values = np.ascontiguousarray(values)
-    return ViewData(name, [values], values.dtype.name, 1.0, None)
-
-
-def _take(view: ViewData, rows: npt.NDArray[np.intp]) -> ViewData:
-    edges = np.cumsum([0, *(len(piece) for piece in view.pieces)])
-    cuts = np.searchsorted(rows, edges)
-    parts = [
-        piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
-        for i, piece in enumerate(view.pieces)
-        if cuts[i] < cuts[i + 1]
-    ]
-    return replace(view, pieces=[np.concatenate(parts)], statistics=None)
+    return values
 
 
 def _check_against(views: Views, expected: Mapping[str, int], caller: str) -> None:

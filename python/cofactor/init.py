@@ -35,8 +35,10 @@ from ._views import Views
 __all__ = [
     "Init",
     "Start",
+    "compressed_examples",
     "compressed_iterations",
     "compressed_rank",
+    "largest_sample",
     "make_start",
     "nndsvd_passes",
     "nndsvd_start",
@@ -58,6 +60,12 @@ _COMPRESSION = 15
 
 compressed_iterations = 40
 """Iterations on compressed data."""
+
+compressed_examples = 32_768
+"""Examples of compressed data at most."""
+
+largest_sample = 16_384
+"""Examples of a sample at most."""
 
 sample_iterations = 10
 """Iterations on each of the samples that `sample_sizes` names."""
@@ -111,10 +119,10 @@ class _Case:
         ]
         return random_start(self.n_components, self.columns, rms, self.random_state)
 
-    def sample(self, size: int) -> Views:
+    def draw(self, size: int) -> npt.NDArray[np.intp]:
         # Drawn from all rows: the first ones of data sorted by class would be of few classes.
         rows = self.random_state.choice(self.views.n_examples, size, replace=False)
-        return self.views.take(np.sort(rows))
+        return np.sort(rows)
 
 
 def make_start(
@@ -201,8 +209,12 @@ def _from_svd(case: _Case, init: Init) -> Start:
 def _from_samples(case: _Case, sampled: bool) -> Start:
     start = Start(case.random())
     n = case.views.n_examples
-    for size in sample_sizes(n, case.n_components) if sampled else []:
-        sample = case.sample(size).with_statistics(case.n_threads)
+    sizes = sample_sizes(n, case.n_components) if sampled else []
+    if sizes:
+        start.passes += case.views.rows.sampling_passes
+    samples = case.views.take([case.draw(size) for size in sizes]) if sizes else []
+    for size, sample in zip(sizes, samples, strict=True):
+        sample = sample.with_statistics(case.n_threads)
         engine = case.engine_for(sample, case.n_components)
         for v, factor in enumerate(start.factors):
             engine.set_h(v, factor)
@@ -223,7 +235,10 @@ def _from_samples(case: _Case, sampled: bool) -> Start:
 def _from_compressed_data(case: _Case) -> Start:
     n, width, k = case.views.n_examples, case.active_columns, case.n_components
     rank = compressed_rank(n, width, k)
-    sample = case.sample(min(n, max(_DIRECTION_EXAMPLES, 12 * k)))
+    drawn = case.draw(min(n, max(_DIRECTION_EXAMPLES, 12 * k)))
+    # Of more examples than these, some tell enough of the others' W, and memory ends there.
+    kept = case.draw(compressed_examples) if n > compressed_examples else None
+    (sample,) = case.views.take([drawn])
     directions = sample_directions(
         case.engine_for(sample, rank),
         case.columns,
@@ -232,8 +247,8 @@ def _from_compressed_data(case: _Case) -> Start:
         _DIRECTION_READS,
         case.random_state,
     )
-    passes = 1.0 + _DIRECTION_READS * sample.n_examples / n
-    data = compress(case.engine_for(case.views, rank), case.columns, case.weights, directions)
+    passes = 1.0 + _DIRECTION_READS * sample.n_examples / n + case.views.rows.sampling_passes
+    data = compress(case.engine_for(case.views, rank), case.columns, case.weights, directions, kept)
     start = case.random()
     if data is None:
         return Start(start, passes)
@@ -241,7 +256,9 @@ def _from_compressed_data(case: _Case) -> Start:
     weighted = [root * h for root, h in zip(roots, start, strict=True)]
     fit = CompressedFit(
         data,
-        float(np.dot(case.weights, case.views.sums_of_squares)),
+        data.sum_of_squares(
+            float(np.dot(case.weights, case.views.sums_of_squares)), len(data.left) / n
+        ),
         *_sides(case, data),
         np.concatenate(weighted, 1).T,
         extrapolate=case.extrapolate,
@@ -252,7 +269,7 @@ def _from_compressed_data(case: _Case) -> Start:
     factors = [
         part / root if root > 0 else h for part, root, h in zip(parts, roots, start, strict=True)
     ]
-    passes += compressed_iterations * rank * (n + width) / (n * width)
+    passes += compressed_iterations * rank * (len(data.left) + width) / (n * width)
     return Start(factors, passes, [fit.losses])
 
 
@@ -260,7 +277,10 @@ def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
     """Solves for W and for H^T of A = hstack(sqrt(w_v) X_v), where views share one penalty."""
     active = next(v for v, weight in enumerate(case.weights) if weight > 0)
     name = case.views.names[active]
-    l1_h = case.penalties.l1_h[name] * float(np.sqrt(case.weights[active]))
+    # They grow with the examples, of which these may be some.
+    share = len(data.left) / case.views.n_examples
+    l1_h = share * case.penalties.l1_h[name] * float(np.sqrt(case.weights[active]))
+    l2_h = share * case.penalties.l2_h[name]
     rows, columns = (
         Side(
             basis,
@@ -273,7 +293,7 @@ def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
         )
         for basis, l1, l2 in (
             (data.left, case.penalties.l1_w, case.penalties.l2_w),
-            (data.right, l1_h, case.penalties.l2_h[name]),
+            (data.right, l1_h, l2_h),
         )
     )
     return rows, columns
@@ -346,7 +366,8 @@ def sample_sizes(n_examples: int, n_components: int) -> list[int]:
     """Sizes of the samples on which a fit begins.
 
     A fit of few examples costs little and brings H most of the way: from 250 examples, or 12 for
-    every component if that is more, sizes double up to a tenth of the data. With
+    every component if that is more, sizes double up to a tenth of the data, and to no more than
+    `largest_sample`, since a start needs no more. With
     `sample_iterations` on each, all samples together cost at most two passes over the data.
 
     Parameters
@@ -366,7 +387,7 @@ def sample_sizes(n_examples: int, n_components: int) -> list[int]:
     """
     sizes = []
     size = max(250, 12 * n_components)
-    while 10 * size <= n_examples:
+    while 10 * size <= n_examples and size <= max(largest_sample, 12 * n_components):
         sizes.append(size)
         size *= 2
     return sizes

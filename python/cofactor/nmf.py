@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,10 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._checkpoint import Checkpoint, SavedFit, start_digest
+from ._memory import Reading, plan_reading
 from ._parameters import Penalties, check_parameters, check_start, resolve_weights
 from ._run_files import read_run, write_run
 from ._threads import register
-from ._views import Views, load_views
+from ._views import Views, check_examples, load_views
+from ._w_file import check_w_path, open_w, w_file
 from .init import Init, make_start
 from .store import ActivationStore
 
@@ -29,6 +32,7 @@ __all__ = ["CoupledNMF", "FitEvent", "load"]
 register()
 
 ViewMapping = Mapping[str, npt.ArrayLike]
+Data = ActivationStore | ViewMapping | Iterable[ViewMapping]
 Factor = npt.NDArray[Any]
 
 
@@ -114,6 +118,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Threads of the CPU backend. None: the limit of threadpoolctl, COFACTOR_NUM_THREADS,
         OMP_NUM_THREADS, then the CPUs that affinity and cgroup quota leave. The result does not
         depend on it.
+    max_memory : str, int or None, default=None
+        Memory that a fit may use beside the data of the caller, such as "2GB" or "500MiB", or a
+        number of bytes: for factors and sums, for W unless it goes to a file, and for the blocks
+        that a store is read in. None is half of what is available. The result does not depend on
+        it.
     verify : bool, default=False
         Compute every loss from the residual, at the price of one more read of the data a pass,
         and not from sums that the fit has at hand. Losses too small for those are always
@@ -126,7 +135,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     components_ : dict of str to ndarray of shape (n_components, n_columns)
         H_v of every view; float32, or float64 if a view is float64.
     W_ : ndarray of shape (n_examples, n_components)
-        Example factor for the final H_v.
+        Example factor for the final H_v; with `W_path` a mapping of that file.
     weights_ : dict of str to float
         Weight of every view.
     n_iter_ : int
@@ -136,7 +145,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         examples counts m / n, and an iteration on compressed data its share of the numbers.
     n_reseeded_ : int
         Components that died, no example having any of them, and were given the values of the
-        example of largest residual. Each time costs three reads. Penalised fits leave them dead.
+        example of largest residual. Each time costs one read. Penalised fits leave them dead.
     loss_history_ : list of float
         ``sum_v w_v ||X_v - W H_v||^2 / sum_v w_v ||X_v||^2`` after every accepted pass.
     rejected_losses_ : list of float
@@ -183,6 +192,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         alpha_H: float | Literal["same"] = "same",
         l1_ratio: float = 0.0,
         n_threads: int | None = None,
+        max_memory: str | int | None = None,
         verify: bool = False,
         callback: Callable[[FitEvent], object] | None = None,
     ) -> None:
@@ -199,23 +209,47 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha_H = alpha_H
         self.l1_ratio = l1_ratio
         self.n_threads = n_threads
+        self.max_memory = max_memory
         self.verify = verify
         self.callback = callback
 
     def fit(
-        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
+        self,
+        X: Data,
+        y: None = None,
+        *,
+        H: ViewMapping | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+        W_path: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit all views of `X` together.
 
         Parameters
         ----------
-        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
+        X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
             Non-negative views with the same examples. Arrays of uint8, float16, float32 and
-            float64 are read in place; anything in float64 makes the fit compute in float64.
+            float64 are read in place; anything in float64 makes the fit compute in float64. An
+            iterable gives blocks of examples as such mappings, and the same ones every time that
+            it is iterated over, which is once to check them, once or twice for the start, and
+            once an iteration.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
             Start of every H_v, in place of `init`.
+        checkpoint : str or path-like, optional
+            Directory for ``checkpoint.safetensors``, which is replaced, as a whole, when the
+            start is found, after each `checkpoint_every` iterations and after the last one.
+        checkpoint_every : int, default=10
+            Iterations from one checkpoint to the next.
+        resume : bool, default=False
+            Go on from the checkpoint, if there is one; the result has the bits that the fit would
+            have had without a break. Parameters and data must be the same, except for `max_iter`,
+            `n_threads`, `max_memory` and `callback`.
+        W_path : str or path-like, optional
+            A ``.npy`` file for W, which then is not held in memory. It is there when the fit
+            is complete, and not before.
 
         Returns
         -------
@@ -226,38 +260,56 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             For negative, infinite or missing values, views that do not fit together, or
-            parameters out of range.
+            parameters out of range, or a checkpoint of another fit or other data.
         TypeError
-            If `X` is neither a store nor a mapping.
+            If `X` is neither a store nor a mapping, or can be iterated over only once.
+        FileExistsError
+            If there is a checkpoint and `resume` is false.
+        OSError
+            If a file of the store has become shorter or cannot be read, or the disk is full.
         """
         check_parameters(self)
+        if resume and checkpoint is None:
+            raise ValueError("resume=True needs checkpoint=, the directory to go on from")
+        if checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1")
+        w_path = None if W_path is None else check_w_path(W_path)
         views = load_views(X, caller="CoupledNMF.fit")
+        views = replace(views, reading=self._reading(views, in_memory=w_path is None))
         start = None if H is None else check_start(H, views.n_columns, self.n_components)
         self.n_passes_ = 0.0 if views.have_statistics else 1.0
         views = views.with_statistics(self.n_threads)
+        check_examples(views, "CoupledNMF.fit")
         views.check_values()
         squares = views.sums_of_squares
         self.weights_ = resolve_weights(self.weights, views.names, squares)
         self._n_examples, self._n_columns = views.n_examples, views.n_columns
         self.sample_losses_: list[list[float]] = []
 
-        if start is None:
-            found = make_start(
-                views,
-                self.weights_,
-                self.n_components,
-                self.init or "compressed",
-                check_random_state(self.random_state),
-                penalties=self._penalties(views),
-                engine_for=self._engine,
-                n_threads=self.n_threads,
-                extrapolate=self.acceleration is not None,
-            )
-            start, self.sample_losses_ = found.factors, found.sample_losses
-            self.n_passes_ += found.passes
+        keeper = None
+        saved = None
+        if checkpoint is not None:
+            keeper = self._checkpoint(checkpoint, views, start)
+            keeper.prepare(resume)
+            saved = keeper.load() if resume else None
+        random_state = check_random_state(self.random_state)
+        if saved is None:
+            if start is None:
+                start = self._start(views, random_state)
+            generator: dict[str, Any] = random_state.get_state(legacy=False)
+            before = {"n_passes": self.n_passes_, "sample_losses": self.sample_losses_}
+            saved = SavedFit(_core.LoopState(), start, start, generator, before)
+            if keeper is not None:
+                keeper.save(saved)
+        else:
+            random_state.set_state(saved.random_state)
+            self.n_passes_ = saved.before["n_passes"]
+            self.sample_losses_ = saved.before["sample_losses"]
         engine = self._engine(views, self.n_components)
-        for v, factor in enumerate(start):
+        for v, factor in enumerate(saved.input):
             engine.set_h(v, factor)
+            engine.set_previous_h(v, saved.previous[v])
+        dtype = np.float64 if engine.float64 else np.float32
         result = engine.fit(
             squares,
             max_iterations=self.max_iter,
@@ -266,10 +318,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             compute=self._products(engine),
             verify=self.verify,
             progress=self._progress(),
+            state=saved.loop,
+            checkpoint=None if keeper is None else self._saver(keeper, saved, engine),
+            checkpoint_every=checkpoint_every,
         )
         trace = result.fits[0]
 
-        dtype = np.float64 if engine.float64 else np.float32
         self.components_ = {
             name: engine.h(v).astype(dtype, copy=False) for v, name in enumerate(views.names)
         }
@@ -280,9 +334,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_reseeded_ = trace.reseeded
         self.stop_reason_ = trace.stop_reason
         self.fingerprint_ = views.fingerprint
-        self.W_ = np.empty((self._n_examples, self.n_components), dtype)
         exact = self.verify or trace.losses[-1] < _core.identity_limit(engine.float64)
-        final = engine.encode(squares, exact=exact, w=self.W_)
+        final, self.W_ = self._encode(engine, squares, exact, w_path)
         total = sum(w * s for w, s in zip(self.weights_.values(), squares, strict=True))
         self.reconstruction_err_ = float(np.sqrt(final.losses[0] * total))
         self.n_passes_ += result.passes + 1
@@ -295,14 +348,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self
 
-    def fit_transform(
-        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
-    ) -> Factor:
+    def fit_transform(self, X: Data, y: None = None, **options: Any) -> Factor:
         """Fit `X` and return its example factor.
 
         Parameters
         ----------
-        X, y, H
+        X, y, **options
             As for :meth:`fit`.
 
         Returns
@@ -310,16 +361,18 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of shape (n_examples, n_components)
             `W_`, equal to ``fit(X).transform(X)``.
         """
-        return self.fit(X, H=H).W_
+        return self.fit(X, **options).W_
 
-    def transform(self, X: ActivationStore | ViewMapping) -> Factor:
+    def transform(self, X: Data, *, W_path: str | os.PathLike[str] | None = None) -> Factor:
         """Solve W for examples, with H fixed.
 
         Parameters
         ----------
-        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
-            All views of the fit or some of them. W minimises the fit's objective over these
-            views, with the weights and penalties of the fit.
+        X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
+            All views of the fit or some of them, as for :meth:`fit`. W minimises the fit's
+            objective over these views, with the weights and penalties of the fit.
+        W_path : str or path-like, optional
+            A ``.npy`` file for W, which then is not held in memory.
 
         Returns
         -------
@@ -330,9 +383,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             For unknown views, other numbers of columns, or bad values.
+        OSError
+            If a file of the store has become shorter or cannot be read, or the disk is full.
         """
         check_is_fitted(self)
+        w_path = None if W_path is None else check_w_path(W_path)
         views = load_views(X, expected=self._n_columns, caller="CoupledNMF.transform")
+        views = replace(views, reading=self._reading(views, in_memory=w_path is None))
         if not any(self.weights_[name] > 0 for name in views.names):
             raise ValueError(
                 "CoupledNMF.transform got only views of weight 0, which say nothing about W; "
@@ -340,6 +397,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 + ", ".join(repr(name) for name, weight in self.weights_.items() if weight > 0)
             )
         views = views.with_statistics(self.n_threads)
+        check_examples(views, "CoupledNMF.transform")
         views.check_values()
         engine = self._engine(views, self.n_components)
         for v, name in enumerate(views.names):
@@ -357,11 +415,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=2,
             )
-        W = np.empty(
-            (views.n_examples, self.n_components), np.float64 if engine.float64 else np.float32
-        )
-        engine.encode(views.sums_of_squares, exact=False, w=W)
-        return W
+        return self._encode(engine, views.sums_of_squares, False, w_path)[1]
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
         """Reconstruct every view from an example factor.
@@ -412,6 +466,82 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learned = {name: getattr(self, name) for name in _SAVED}
         write_run(Path(path), parameters, learned, self.components_, self.W_)
 
+    def _reading(self, views: Views, *, in_memory: bool) -> Reading:
+        number = 8 if views.is_float64 or self.compute == "float64" else 4
+        width = sum(views.n_columns.values())
+        # Of a view: three factors, what the products read and sum them in, and sums in float64;
+        # twice the rank, and its directions a few times in float64, where the start is found.
+        needed = 2 * self.n_components * width * (5 * number + 8 + 4 * 8)
+        what = "factors and sums"
+        if in_memory:
+            needed += views.n_examples * self.n_components * number
+            what += " and W (W_path keeps it on disk)"
+        return plan_reading(self.max_memory, row_bytes=views.row_bytes, needed=needed, what=what)
+
+    def _start(self, views: Views, random_state: np.random.RandomState) -> list[Factor]:
+        found = make_start(
+            views,
+            self.weights_,
+            self.n_components,
+            self.init or "compressed",
+            random_state,
+            penalties=self._penalties(views),
+            engine_for=self._engine,
+            n_threads=self.n_threads,
+            extrapolate=self.acceleration is not None,
+        )
+        self.sample_losses_ = found.sample_losses
+        self.n_passes_ += found.passes
+        return list(found.factors)
+
+    def _checkpoint(
+        self, directory: str | os.PathLike[str], views: Views, start: list[Factor] | None
+    ) -> Checkpoint:
+        data = {
+            "n_examples": views.n_examples,
+            "n_columns": views.n_columns,
+            "sums_of_squares": dict(zip(views.names, views.sums_of_squares, strict=True)),
+            "fingerprint": views.fingerprint,
+            "start": start_digest(start),
+        }
+        return Checkpoint(directory, self.get_params(deep=False), data)
+
+    def _saver(
+        self, keeper: Checkpoint, saved: SavedFit, engine: _core.Engine
+    ) -> Callable[[_core.LoopState], None]:
+        views = range(len(self._n_columns))
+        dtype = np.float64 if engine.float64 else np.float32
+
+        def save(loop: _core.LoopState) -> None:
+            keeper.save(
+                replace(
+                    saved,
+                    loop=loop,
+                    input=[engine.h(v).astype(dtype, copy=False) for v in views],
+                    previous=[engine.previous_h(v).astype(dtype, copy=False) for v in views],
+                )
+            )
+
+        return save
+
+    def _encode(
+        self, engine: _core.Engine, squares: list[float], exact: bool, w_path: Path | None
+    ) -> tuple[_core.EncodeResult, Factor]:
+        shape = engine.n_rows, self.n_components
+        dtype = np.float64 if engine.float64 else np.float32
+        if w_path is None:
+            W = np.empty(shape, dtype)
+            return engine.encode(squares, exact=exact, w=W), W
+        with w_file(w_path, shape, dtype) as file:
+            result = engine.encode_to_file(
+                squares,
+                exact=exact,
+                descriptor=file.descriptor,
+                path=file.path,
+                offset=file.offset,
+            )
+        return result, open_w(w_path)
+
     def _penalties(self, views: Views) -> Penalties:
         return Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
 
@@ -422,7 +552,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if device == "auto":
             device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
-            views.source(),
+            views.source,
             ranks=[rank],
             weights=[self.weights_[name] for name in names],
             l1_w=penalties.l1_w,

@@ -362,6 +362,21 @@ class ActivationStore:
         """
         self._files.verify(progress)
 
+    def _file_rows(self, view: str) -> tuple[list[tuple[str, int, int]], Rows]:
+        """Return where a view's rows are, as (path, offset in bytes, rows), and which of them.
+
+        Consecutive rows are cut out of the files, so that all that is returned is selected.
+        """
+        described = self._view(view)
+        rows = self._rows
+        whole = range(self._files.metadata.n_examples)
+        row_bytes = described.n_columns * DTYPES[described.dtype].itemsize
+        files = []
+        for index, start, stop in self._files.overlaps(rows if isinstance(rows, range) else whole):
+            path, offset = self._files.payload(view, index)
+            files.append((str(path), offset + start * row_bytes, stop - start))
+        return files, range(len(rows)) if isinstance(rows, range) else rows
+
     def _is_all_rows(self) -> bool:
         everything = range(self._files.metadata.n_examples)
         return isinstance(self._rows, range) and self._rows == everything

@@ -134,15 +134,26 @@ void CpuBackend<T>::run(std::int64_t count, const ThreadPool::Task& task) const 
 }
 
 template <class T>
-void CpuBackend<T>::set_input(int view, const double* h) {
-  ViewState& state = views_[static_cast<std::size_t>(view)];
+void CpuBackend<T>::copy_in(const ViewState& state, const double* h, AlignedBuffer<T>& to) const {
   for (int r = 0; r < k_; ++r) {
     const double* from = h + r * state.columns;
-    std::transform(from, from + state.columns, state.input.data() + r * state.stride,
+    std::transform(from, from + state.columns, to.data() + r * state.stride,
                    [](double value) { return static_cast<T>(value); });
   }
+}
+
+template <class T>
+void CpuBackend<T>::set_input(int view, const double* h) {
+  ViewState& state = views_[static_cast<std::size_t>(view)];
+  copy_in(state, h, state.input);
   std::copy_n(state.input.data(), state.input.size(), state.previous.data());
   std::copy_n(state.input.data(), state.input.size(), state.solved.data());
+}
+
+template <class T>
+void CpuBackend<T>::set_previous(int view, const double* h) {
+  ViewState& state = views_[static_cast<std::size_t>(view)];
+  copy_in(state, h, state.previous);
 }
 
 template <class T>

@@ -46,6 +46,7 @@ class CpuBackend final : public Backend {
   CpuBackend(Problem problem, BackendOptions options);
 
   void set_input(int view, const double* h) override;
+  void set_previous(int view, const double* h) override;
   void get_factor(Factor factor, int view, double* h) const override;
   void set_component(int component, const Block& row) override;
   void begin_pass(PassMode mode) override;
@@ -119,6 +120,7 @@ class CpuBackend final : public Backend {
   void gram_of(const ViewState& state, Factor which, int fit, double* out) const;
   void run(std::int64_t count, const ThreadPool::Task& task) const;
   void check_interrupt(int thread) const;
+  void copy_in(const ViewState& state, const double* h, AlignedBuffer<T>& to) const;
 
   /// Numbers that a row contributes: two sums a fit, and a residual a fit and view.
   [[nodiscard]] std::int64_t row_value_count() const {

@@ -64,6 +64,10 @@ class StoreFiles:
             if start < stop:
                 yield index, start, stop
 
+    def payload(self, directory: str, index: int) -> tuple[Path, int]:
+        """Return a shard's file and where its array starts in it, in bytes."""
+        return shard_file(self.root, directory, index), self._payloads[directory, index][0]
+
     def map(self, directory: str, index: int) -> npt.NDArray[Any]:
         """Return a shard, mapped read-only; the mapping is kept."""
         key = (directory, index)

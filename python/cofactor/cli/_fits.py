@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cofactor.store import ActivationStore
 
 
-def check_destination(out: Path, overwrite: bool) -> None:
+def check_destination(out: Path, overwrite: bool, checkpoint: Path | None = None) -> None:
     """Check, before the work is done, that a fit may be written to `out`.
 
     Raises
@@ -24,6 +24,11 @@ def check_destination(out: Path, overwrite: bool) -> None:
     if not out.is_dir():
         raise ValueError(f"{out} is a file, expected a directory or a path that does not exist")
     if not any(out.iterdir()):
+        return
+    from cofactor._run_files import CHECKPOINT_FILE
+
+    here = checkpoint is not None and checkpoint.resolve() == out.resolve()
+    if here and all(CHECKPOINT_FILE in file.name for file in out.iterdir()):
         return
     if not (out / "fit.json").is_file():
         raise ValueError(f"{out} holds something other than a fit; choose another path")

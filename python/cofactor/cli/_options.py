@@ -49,6 +49,16 @@ def out_option(help_text: str, metavar: str = "DIR") -> Decorator:
     )
 
 
+def memory_option(function: Function) -> Function:
+    """Add `--max-memory`."""
+    return click.option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory to use, such as 2GB; the result does not depend on it.  "
+        "[default: half of what is available]",
+    )(function)
+
+
 def names_option(*flags: str, required: bool = False, help_text: str) -> Decorator:
     """Add an option that takes names separated by commas, and may be repeated."""
 

@@ -17,6 +17,14 @@ from cofactor.cli._group import INTERRUPTED
 # disk is no bug, hence OSError.
 _BAD_INPUT = (ValueError, TypeError, ImportError, OSError)
 
+_OPTIONS = {
+    "overwrite=True": "--overwrite",
+    "pass resume=True": "give --resume",
+    "resume=True": "--resume",
+    "checkpoint=": "--checkpoint",
+    "max_memory=": "--max-memory ",
+}
+
 
 def run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
     """Run a command and exit."""
@@ -39,7 +47,8 @@ def _bad_input(message: str) -> int:
     if os.environ.get("COFACTOR_TRACEBACK"):
         traceback.print_exc()
     # The library speaks of its parameters; here they are options.
-    message = message.replace("overwrite=True", "--overwrite").replace("resume=True", "--resume")
+    for parameter, option in _OPTIONS.items():
+        message = message.replace(parameter, option)
     click.echo(f"cofactor: error: {' '.join(message.split())}", err=True)
     return 2
 

@@ -10,6 +10,7 @@ import click
 from cofactor.cli._fits import check_destination, print_fit
 from cofactor.cli._help import Verb
 from cofactor.cli._options import (
+    memory_option,
     names_option,
     out_option,
     parse_weights,
@@ -21,6 +22,7 @@ from cofactor.cli._options import (
 EXAMPLES = """\
 cofactor fit acts/ --rank 20 --out run/
 cofactor fit acts/ --rank 50 --views layer3,layer4 --weights balanced --out run/
+cofactor fit acts/ --rank 20 --max-memory 2GB --checkpoint run/ --resume --out run/
 """
 
 
@@ -59,6 +61,20 @@ cofactor fit acts/ --rank 50 --views layer3,layer4 --weights balanced --out run/
     default="auto",
     help="Where to compute; auto is a GPU where there is one.",
 )
+@memory_option
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep a checkpoint here while the fit runs; may be that of --out.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    default=10,
+    help="Iterations from one checkpoint to the next.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace a fit that is there.")
 @out_option("Directory of the fit.")
 @quiet_option
@@ -79,6 +95,10 @@ def command(
     seed: int,
     threads: int | None,
     device: Literal["auto", "cpu", "cuda"],
+    max_memory: str | None,
+    checkpoint: Path | None,
+    checkpoint_every: int,
+    resume: bool,
     overwrite: bool,
     out: Path,
 ) -> None:
@@ -86,7 +106,7 @@ def command(
 
     Finds non-negative W, shared by all views, and H of each view, with W H close to the view.
     """
-    check_destination(out, overwrite)
+    check_destination(out, overwrite, checkpoint)
     from cofactor.nmf import CoupledNMF
     from cofactor.store import ActivationStore
 
@@ -108,8 +128,14 @@ def command(
             alpha_H="same" if alpha_h is None else alpha_h,
             l1_ratio=l1_ratio,
             n_threads=threads,
+            max_memory=max_memory,
             callback=callback,
-        ).fit(activations)
+        ).fit(
+            activations,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+        )
     nmf.save(out)
     print_fit(screen, nmf)
     screen.say(f"\nfit: {out}")

@@ -65,8 +65,8 @@ std::vector<double> encode(Backend& backend, const Coupled& data, BlockSource& s
                            EncodeResult& result) {
   Reducer reducer;
   std::vector<T> w(static_cast<std::size_t>(data.problem.rows * data.problem.total_rank()));
-  result =
-      als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), false, w.data());
+  MemorySink out(w.data(), static_cast<std::size_t>(data.problem.total_rank()) * sizeof(T));
+  result = als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), false, &out);
   return {w.begin(), w.end()};
 }
 

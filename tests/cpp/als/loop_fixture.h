@@ -47,8 +47,10 @@ class LoopFixture : public RandomTest, public ::testing::WithParamInterface<bool
     std::vector<float> singles(GetParam() ? 0 : w.values.size());
     MatrixSource source = data.source(0);
     Reducer reducer;
-    void* const out = GetParam() ? static_cast<void*>(w.values.data()) : singles.data();
-    result = als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), exact, out);
+    const std::size_t row_bytes =
+        static_cast<std::size_t>(data.problem.total_rank()) * (GetParam() ? 8 : 4);
+    MemorySink out(GetParam() ? static_cast<void*>(w.values.data()) : singles.data(), row_bytes);
+    result = als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), exact, &out);
     std::copy(singles.begin(), singles.end(), w.values.begin());
     return w;
   }

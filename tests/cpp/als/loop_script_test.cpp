@@ -20,6 +20,7 @@ class ScriptedBackend final : public Backend {
       : script_(std::move(script)), sums_(script_.size() * script_.size(), 1.0) {}
 
   void set_input(int, const double*) override {}
+  void set_previous(int, const double*) override {}
   void get_factor(Factor, int, double*) const override {}
   void set_component(int, const Block&) override {}
   void begin_pass(PassMode mode) override {

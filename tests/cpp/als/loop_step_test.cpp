@@ -203,7 +203,8 @@ TEST_P(LoopStepTest, ADiagonalPerRowIsAddedToItsGramMatrix) {
     using T = decltype(zero);
     DiagonalSource<T> source(data.source(100), diagonal);
     std::vector<T> out(w.values.size());
-    als_encode(*backend, data.problem, source, reducer, data.sum_of_squares(), false, out.data());
+    MemorySink sink(out.data(), 3 * sizeof(T));
+    als_encode(*backend, data.problem, source, reducer, data.sum_of_squares(), false, &sink);
     std::copy(out.begin(), out.end(), w.values.begin());
   };
   GetParam() ? encode_with(double{}) : encode_with(float{});

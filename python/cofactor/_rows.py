@@ -1,0 +1,164 @@
+"""Where the rows of the views are: in arrays, in files, or in blocks made on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._memory import Reading
+
+__all__ = ["STORED_BYTES", "ArrayRows", "BlockRows", "FileRows", "Layout", "Rows"]
+
+# Of arrays: it costs nothing to cut them there, and what a pass writes may go to a file.
+_ARRAY_BLOCK = 65_536
+
+Indices = npt.NDArray[np.intp]
+
+STORED_BYTES = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+class Layout(Protocol):
+    """What the core needs to know of a view to read its rows."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the stored dtype."""
+
+    @property
+    def scale(self) -> float:
+        """Value of a stored 1."""
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+
+
+class Rows(Protocol):
+    """Rows of all views, to be read by the core as often as needed."""
+
+    @property
+    def n_examples(self) -> int:
+        """Number of rows of every view."""
+
+    @property
+    def sampling_passes(self) -> float:
+        """Reads of all rows that taking samples costs."""
+
+    def take(self, samples: Sequence[Indices]) -> list[Rows]:
+        """Return some samples of the rows, each ascending."""
+
+    def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
+        """Give the rows to the core."""
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """For every view consecutive pieces of its rows, read in place."""
+
+    pieces: list[list[npt.NDArray[Any]]]
+    sampling_passes = 0.0
+
+    @property
+    def n_examples(self) -> int:
+        """Number of rows of every view."""
+        return sum(len(piece) for piece in self.pieces[0])
+
+    def take(self, samples: Sequence[Indices]) -> list[Rows]:
+        """Copy the samples into memory."""
+        return [ArrayRows([[_gather(view, rows)] for view in self.pieces]) for rows in samples]
+
+    def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
+        """Give the rows to the core, which keeps the arrays alive."""
+        return _core.Source(
+            self.pieces,
+            [view.dtype for view in views],
+            [view.scale for view in views],
+            block_rows=_ARRAY_BLOCK,
+        )
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """For every view the files of its rows, as (path, offset in bytes, rows)."""
+
+    files: list[list[tuple[str, int, int]]]
+    n_examples: int
+    selection: npt.NDArray[np.int64] | None = None
+    """Which of the rows in the files, in order; all where None."""
+    sampling_passes = 0.0
+
+    def take(self, samples: Sequence[Indices]) -> list[Rows]:
+        """Narrow the selection to the samples; nothing is read yet."""
+        chosen = self.selection
+        return [
+            FileRows(
+                self.files,
+                len(rows),
+                rows.astype(np.int64) if chosen is None else chosen[rows],
+            )
+            for rows in samples
+        ]
+
+    def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
+        """Give the files to the core, which maps or reads them in the background."""
+        row_bytes = sum(view.n_columns * STORED_BYTES[view.dtype] for view in views)
+        return _core.Source.from_files(
+            self.files,
+            [view.n_columns for view in views],
+            [view.dtype for view in views],
+            [view.scale for view in views],
+            selection=None if self.selection is None else self.selection.tolist(),
+            block_rows=reading.block_rows(row_bytes),
+            kept_bytes=reading.kept_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class BlockRows:
+    """Blocks of rows that are made anew for every pass, as lists of one array a view."""
+
+    start: Callable[[], Iterator[list[npt.NDArray[Any]]]]
+    n_examples: int
+    sampling_passes = 1.0
+
+    def take(self, samples: Sequence[Indices]) -> list[Rows]:
+        """Read all blocks once and copy the samples out of them."""
+        parts: list[list[list[npt.NDArray[Any]]]] = [[] for _ in samples]
+        first = 0
+        for block in self.start():
+            stop = first + len(block[0])
+            for rows, found in zip(samples, parts, strict=True):
+                inside = rows[slice(*np.searchsorted(rows, [first, stop]))] - first
+                if inside.size:
+                    found.append([array[inside] for array in block])
+            first = stop
+        return [
+            ArrayRows([[np.concatenate(view)] for view in zip(*found, strict=True)])
+            for found in parts
+        ]
+
+    def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
+        """Let the core ask for the blocks, one after the other."""
+        return _core.Source.from_blocks(
+            self.start,
+            [view.n_columns for view in views],
+            [view.dtype for view in views],
+            [view.scale for view in views],
+            n_rows=self.n_examples,
+        )
+
+
+def _gather(pieces: list[npt.NDArray[Any]], rows: Indices) -> npt.NDArray[Any]:
+    edges = np.cumsum([0, *(len(piece) for piece in pieces)])
+    cuts = np.searchsorted(rows, edges)
+    parts = [
+        piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
+        for i, piece in enumerate(pieces)
+        if cuts[i] < cuts[i + 1]
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,106 @@
+"""W on disk: written a block at a time, and mapped when it is complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._store.metadata import sync_directory
+
+__all__ = ["WFile", "check_w_path", "open_w", "w_file"]
+
+
+@dataclass(frozen=True)
+class WFile:
+    """An open file that waits for the rows of W."""
+
+    descriptor: int
+    path: str
+    offset: int
+
+
+def check_w_path(path: str | os.PathLike[str]) -> Path:
+    """Check, before the work is done, that W can be written to `path`.
+
+    Raises
+    ------
+    IsADirectoryError, FileNotFoundError
+        If it is a directory, or in none.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"W_path={str(path)!r} is a directory; expected a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {target.parent} for W_path={str(path)!r}")
+    return target
+
+
+@contextmanager
+def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
+    """Open a ``.npy`` file for W, which is at `path` when all went well and nowhere otherwise.
+
+    Parameters
+    ----------
+    path : Path
+        Where W shall be.
+    shape : tuple of int
+        (n_examples, n_components).
+    dtype : dtype
+        Of its numbers.
+
+    Yields
+    ------
+    WFile
+        With disk space for all of W.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or fails.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # Unbuffered: what does not fit is not tried again when the file is closed.
+        with aside.open("wb", buffering=0) as file:
+            described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+            head = {"descr": described, "fortran_order": False, "shape": shape}
+            size = np.dtype(dtype).itemsize * shape[0] * shape[1]
+            try:
+                np.lib.format.write_array_header_1_0(file, head)
+                offset = file.tell()
+                _allocate(file.fileno(), offset + size)
+            except OSError as error:
+                reason = f"{error.strerror}, W needs {size} bytes"
+                raise OSError(error.errno, reason, str(path)) from error
+            yield WFile(file.fileno(), str(path), offset)
+            os.fsync(file.fileno())
+        aside.replace(path)
+        sync_directory(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def open_w(path: Path) -> npt.NDArray[Any]:
+    """Map a W that was written."""
+    W: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return W
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    # A full disk is better known now than after the last pass.
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        # Others say that the file system cannot allocate ahead.
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
