@@ -142,3 +142,21 @@ def test_a_fit_sees_what_is_read(tmp_path: Path, dtype: str, negative: str) -> N
     np.testing.assert_allclose(
         found.components_["a"], expected.components_["a"], rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("negative", WAYS)
+def test_bits_do_not_depend_on_the_memory(tmp_path: Path, negative: str) -> None:
+    block = np.random.default_rng(0).standard_normal((5000, 40)).astype(np.float16)
+    views = {"a": {"shape": (40,), "dtype": "float16", "negative": negative}}
+    with ActivationStore.create(tmp_path / "acts", views, rows_per_shard=512) as writer:
+        writer.append({"a": block})
+    store = ActivationStore(tmp_path / "acts")
+    options = {"init": "random", "max_iter": 3, "tol": 0, "random_state": 0}
+    whole, cut = (
+        cf.CoupledNMF(3, max_memory=memory, **options).fit(store) for memory in (None, "32MB")
+    )
+    np.testing.assert_array_equal(whole.components_["a"], cut.components_["a"])
+    np.testing.assert_array_equal(whole.W_, cut.W_)
+    some = np.flatnonzero(block[:, 0] > 0)
+    W = whole.transform(store.select(rows=some))
+    np.testing.assert_array_equal(W, whole.transform(store)[some])

@@ -367,10 +367,9 @@ class ActivationStore:
 
         Consecutive rows are cut out of the files, so that all that is returned is selected.
         """
-        described = self._view(view)
         rows = self._rows
         whole = range(self._files.metadata.n_examples)
-        row_bytes = described.n_columns * DTYPES[described.dtype].itemsize
+        row_bytes = self._stored_view(view).nbytes
         files = []
         for index, start, stop in self._files.overlaps(rows if isinstance(rows, range) else whole):
             path, offset = self._files.payload(view, index)
