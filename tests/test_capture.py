@@ -108,7 +108,11 @@ class TestLayers:
         store = capture(model, [raw], ["0"], out=tmp_path / "acts")
         np.testing.assert_allclose(store.read("0"), raw.flatten(1) * (2 / 255), rtol=1e-3)
         for function, error, message in (
-            (lambda x: {"a": x}, TypeError, "'0' \\(Apply\\) returns dict, expected a tensor"),
+            (
+                lambda x: {"a": x},
+                TypeError,
+                "'0' \\(Apply\\) returns dict with the keys a, expected",
+            ),
             (lambda x: x.to(torch.complex64), TypeError, "returns torch.complex64"),
             (lambda x: x.flatten(0, 1), ValueError, "shape \\(30, 8, 8\\) for a batch of 10"),
         ):
@@ -160,7 +164,7 @@ class TestDtypes:
             ({"dtype": {"fc": "int8"}}, "dtype of 'fc' is 'int8', expected one of float16"),
             ({"dtype": {"fd": "float32"}}, "dtype names the view 'fd', which .* nearest: fc"),
             ({"pool": {"fd": "avg"}}, "pool names the view 'fd'"),
-            ({"pool": "sum"}, "pool is 'sum', expected 'avg', 'max' or None"),
+            ({"pool": "sum"}, "pool is 'sum', expected 'avg', 'max', None or \\(height, width\\)"),
             ({"pool": {"fc": "max"}}, "'fc' returns shape \\(10, 5\\), which pool='max' cannot"),
         ],
     )
@@ -305,12 +309,14 @@ class TestOutput:
     ) -> None:
         pytest.importorskip("rich")
         capture(model, batches(raw), ["fc"], out=tmp_path / "a")
-        assert capsys.readouterr().err == ""
+        assert "/a: 12 examples of 1 views need about 120 bytes; " in capsys.readouterr().err
+        capture(model, iter(batches(raw)), ["fc"], out=tmp_path / "u")
+        assert "/u: 10 bytes for each example of a loader that does" in capsys.readouterr().err
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         monkeypatch.setenv("TERM", "xterm")
         capture(model, batches(raw), ["fc"], out=tmp_path / "b")
         shown = capsys.readouterr()
-        assert "capture (120 bytes)" in shown.err
+        assert "need about 120 bytes" in shown.err
         assert "images/s" in shown.err
         assert shown.out == ""
         capture(model, batches(raw), ["fc"], progress=False, out=tmp_path / "c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import cofactor
 from cofactor._terminal import Terminal
 from cofactor.cli import main
 
-VERBS = ["capture", "fit", "encode", "report", "info", "bench", "demo"]
+VERBS = ["layers", "capture", "verify", "fit", "encode", "report", "info", "bench", "demo"]
 
 Run = Callable[..., "Finished"]
 
@@ -397,7 +398,8 @@ def test_capture(run: Run, network: str) -> None:
     normalize = ["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"]
     required = ["--model", network, "--data", "d.npz", "--out", "acts"]
     shown = run("capture", *required, "--layers", "0,1", "--layer", "3", "--pixels", *normalize)
-    assert (shown.status, shown.err) == (0, "")
+    assert shown.status == 0
+    assert shown.err.startswith("acts: 10 examples of 6 views need about 7.7 kB; ")
     assert "accuracy of the network: 0." in shown.out
     store = cofactor.ActivationStore("acts")
     assert list(store.views) == ["input.0", "input.1", "input.2", "0", "1", "3"]
@@ -442,15 +444,68 @@ def test_arguments_of_the_model(run: Run, network: str) -> None:
 def test_a_store_is_not_replaced_unasked(run: Run, network: str) -> None:
     required = ["--model", network, "--data", "d.npz", "--out", "acts", "--layers", "1"]
     assert run("capture", *required).status == 0
-    assert "pass --overwrite" in run("capture", *required).error
+    before = Path("acts/metadata.json").stat().st_mtime_ns
+    assert run("-q", "capture", *required).status == 0
+    assert Path("acts/metadata.json").stat().st_mtime_ns == before
+    assert "pass --overwrite" in run("capture", *required, "--no-resume").error
+    changed = run("capture", *required, "--dtype", "float32").error
+    assert 'dtype was ["float16", {}], is ["float32", {}]. Give what was' in changed
+    assert "or --overwrite to start over" in changed
     assert len(cofactor.ActivationStore("acts")) == 10
 
 
-def test_ctrl_c_ends_a_capture_and_leaves_nothing(run: Run, network: str) -> None:
+def test_ctrl_c_ends_a_capture_which_goes_on_later(run: Run, network: str) -> None:
     data = network.replace("build", "Stopped")
-    shown = run("capture", "--model", network, "--data", data, "--layers", "1", "--out", "acts")
-    assert (shown.status, shown.out, shown.err) == (130, "", "cofactor: interrupted\n")
-    assert not Path("acts").exists()
+    required = ["--model", network, "--data", data, "--layers", "1", "--out", "acts"]
+    shown = run("-q", "capture", *required)
+    assert (shown.status, shown.out) == (130, "")
+    assert shown.err.endswith("the same command goes on with it\ncofactor: interrupted\n")
+    assert "an activation store that is incomplete, with 0 examples of 1" in run("info", "acts").out
+    assert run("-q", "capture", *required[:3], "d.npz", *required[4:]).status == 0
+
+
+def test_options_by_view(run: Run, network: str) -> None:
+    required = ["--model", network, "--data", "d.npz", "--no-predictions", "-q"]
+    options = ["--layers", "0,1,3", "--dtype", "0=float32,1=bfloat16", "--pool", "1=2x3"]
+    options += ["--negative", "0=relu", "--negative", "3=split", "--overwrite"]
+    assert run("capture", *required, *options, "--out", "acts").status == 0
+    views = cofactor.ActivationStore("acts").views
+    assert [view.dtype for view in views.values()] == ["float32", "bfloat16", "float16"]
+    assert [view.shape for view in views.values()] == [(4, 6, 6), (4, 2, 3), (6,)]
+    assert [view.negative for view in views.values()] == ["relu", None, "split"]
+    assert list(cofactor.ActivationStore("acts").columns) == ["labels"]
+    options = ["--layers", "1", "--positions", "--pool", "2x2"]
+    assert run("capture", *required, *options, "--out", "positions").status == 0
+    assert len(cofactor.ActivationStore("positions")) == 40
+    mixed = ["--layers", "1", "--pool", "avg,1=max", "--out", "no"]
+    assert "'avg,1=max' is neither one value nor like" in run("capture", *required, *mixed).error
+
+
+def test_verify(run: Run, store: Path, tmp_path: Path) -> None:
+    shown = run("verify", store)
+    assert (shown.status, shown.err) == (0, "")
+    assert "acts: 60 examples of 3 views, 9.4 kB: everything is as it was" in shown.out
+    damaged = tmp_path / "damaged"
+    shutil.copytree(store, damaged)
+    file = damaged / "layer1" / "00000.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert f"1 things differ from what was written: {file} (sha256" in run("verify", damaged).error
+    assert "no activation store here" in run("verify", tmp_path).error
+
+
+def test_layers(run: Run, network: str) -> None:
+    rows = run("layers", network, "--input-size", "3x8x8").out
+    table = [line.split("  ") for line in rows.splitlines() if line]
+    cells = {row[0]: [cell.strip() for cell in row[1:] if cell.strip()] for row in table}
+    assert cells["0"] == ["Conv2d", "4 x 6 x 6", "no", "288"]
+    assert cells["1"] == ["ReLU", "4 x 6 x 6", "yes", "288"]
+    assert cells["output"] == ["Sequential", "3", "no", "6"]
+    assert "as seen on 4 random images" in rows
+    assert "as seen on 4 images of --data" in run("layers", network, "--data", "d.npz").out
+    assert "'8' is not like 3x32x32" in run("layers", network, "--input-size", "8").error
+    assert "there is no weights file no.pt" in run("layers", network, "--weights", "no.pt").error
 
 
 # Progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -49,6 +50,19 @@ def huge_header(file: Path) -> None:
     file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
 
 
+def misaligned(file: Path) -> None:
+    content = file.read_bytes()
+    header = content[10:127].rstrip()
+    header += b" " * (len(header) % 2) + b"\n"
+    file.write_bytes(content[:8] + len(header).to_bytes(2, "little") + header + content[128:])
+
+
+def long_header(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[9] = 4  # with which the header goes on through the numbers
+    file.write_bytes(content)
+
+
 SHARD_DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: f.unlink(), "cannot be read: No such file"),
     (lambda f: f.write_bytes(b""), "is not a valid .npy file"),
@@ -63,6 +77,9 @@ SHARD_DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: rewrite(f, np.full((512, 4), Bomb()), allow_pickle=True), "dtype is object"),
     (lambda f: rewrite(f, np.ones((512, 4), "f2"), version=(3, 0)), "version is 3.0, expected"),
     (huge_header, "is not a valid .npy file"),
+    (long_header, "is not a valid .npy file \\(.{1,80}\\); restore"),
+    (misaligned, "the array starts at byte \\d*[13579], expected a multiple of 2"),
+    (lambda f: (f.unlink(), f.symlink_to(f.name)), "cannot be resolved .*[lL]oop"),
     (lambda f: (f.unlink(), f.mkdir()), "is not a regular file"),
     (lambda f: (f.unlink(), os.mkfifo(f)), "is not a regular file"),
 ]
@@ -79,6 +96,28 @@ def test_damaged_shard(
         ActivationStore(path)
     assert str(caught.value).startswith(str(file))
     assert not (path / "exploded").exists()
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDFFF, 0x110000, 0xFFFFFFFF])
+def test_strings_that_are_no_text(path: Path, code: int) -> None:
+    file = path / "columns/ids/00001.npy"
+    content = bytearray(file.read_bytes())
+    content[-4:] = code.to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"ids/00001.npy: holds numbers that are no characters"):
+        _ = ActivationStore(path).columns["ids"]
+    with pytest.raises(StoreError, match="holds numbers that are no characters"):
+        ActivationStore(path).verify()
+
+
+def test_strings_of_no_characters(path: Path) -> None:
+    # Their file would not grow with the number of rows, what is made of it would.
+    header = np.lib.format.header_data_from_array_1_0(np.array(["x"] * 88))
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, header | {"descr": "<U0"})
+    (path / "columns/ids/00001.npy").write_bytes(stream.getvalue())
+    with pytest.raises(StoreError, match="dtype is <U0, expected unicode strings"):
+        ActivationStore(path)
 
 
 def test_damaged_column(path: Path) -> None:
@@ -107,8 +146,56 @@ def test_link_out_of_the_store(path: Path) -> None:
 def test_file_cut_after_opening(path: Path) -> None:
     store = ActivationStore(path)
     os.truncate(path / "a/00000.npy", 1000)
-    with pytest.raises(StoreError, match="shorter than the 4224 bytes it had when the store was"):
+    with pytest.raises(StoreError, match="the file ends before row 512, which it had when the sto"):
         store.read("a")
+
+
+def test_statistics_that_are_wrong(path: Path) -> None:
+    for name, value in (
+        ("sum_of_squares", 2401.0),
+        ("maximum", 1.5),
+        ("minimum", 0.5),
+        ("n_nonfinite", 1),
+        ("sum", 0.0),
+    ):
+        before = json.loads((path / "metadata.json").read_text())["views"][0][name]
+        edit(path, lambda d, name=name, value=value: d["views"][0].update({name: value}))
+        with pytest.raises(StoreError, match=f"view 'a': {name} is {value}, the files have"):
+            ActivationStore(path).verify()
+        edit(path, lambda d, name=name, value=before: d["views"][0].update({name: value}))
+    ActivationStore(path).verify()
+
+
+def test_files_that_do_not_belong_there(path: Path) -> None:
+    for stray in ("notes.txt", "a/00002.npy", "columns/ids/00002.npy", "columns/more", "c"):
+        (path / stray).write_bytes(b"")
+        with pytest.raises(StoreError, match=f"{stray} \\(does not belong to the store\\)"):
+            ActivationStore(path).verify()
+        (path / stray).unlink()
+
+
+def test_metadata_that_is_no_file(path: Path, tmp_path: Path) -> None:
+    file = path / "metadata.json"
+    elsewhere = tmp_path / "elsewhere.json"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    with pytest.raises(StoreError, match=r"metadata.json: is a link to .*elsewhere.json, outside"):
+        ActivationStore(path)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(StoreError, match=r"metadata.json: is not a regular file"):
+        ActivationStore(path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(StoreError, match=r"metadata.json: is not a regular file"):
+        ActivationStore(path)
+
+
+def test_a_view_that_is_a_link(path: Path, tmp_path: Path) -> None:
+    (path / "a").rename(tmp_path / "outside")
+    (path / "a").symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match=r"a/00000.npy: is a link to .*outside of the store"):
+        ActivationStore(path)
 
 
 def test_verify(path: Path) -> None:
@@ -118,8 +205,14 @@ def test_verify(path: Path) -> None:
         file.seek(-1, os.SEEK_END)
         file.write(b"\xff")
     (path / "columns/labels/00000.npy").unlink()
-    with pytest.raises(StoreError, match=r"2 files differ .*labels/00000.npy \(cannot be read.*b/"):
+    with pytest.raises(
+        StoreError, match=r"2 things differ.*b/00001.npy \(sha.*labels/00000.npy \(ca"
+    ):
         store.verify()
+
+
+def nested(levels: int) -> list[Any]:
+    return [nested(levels - 1)] if levels else []
 
 
 FIELDS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
@@ -132,7 +225,7 @@ FIELDS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda d: d.update(n_examples=601), "n_examples is 601, expected 600, the rows of the sh"),
     (lambda d: d.update(n_examples=-1), "n_examples is -1, expected an integer from 0"),
     (lambda d: d.update(attributes=[]), "attributes is \\[\\], expected an object"),
-    (lambda d: d.update(source_fingerprint=3), "source_fingerprint is 3, expected a string"),
+    (lambda d: d.update(source=3), "source is 3, expected an object of strings"),
     (lambda d: d.update(views={}), "views is {}, expected a list"),
     (lambda d: d.update(views=[]), "views is \\[\\], expected at least one view"),
     (lambda d: d.update(views=["a"]), "views\\[0\\] is 'a', expected an object"),
@@ -156,6 +249,27 @@ FIELDS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda d: d["views"][0].update(sum_of_squares=None), "sum_of_squares is None, expected a fin"),
     (lambda d: d["views"][0].update(minimum=9), "minimum is 9.0, expected at most maximum 1.0"),
     (lambda d: d["views"][0].update(n_nonfinite=9999), "n_nonfinite is 9999, expected an integer"),
+    (lambda d: d["views"][1].update(scale=1e38), "scale is 1e\\+38, expected a positive number"),
+    (lambda d: d["views"][1].update(negative="relu"), "negative is 'relu', expected null, or"),
+    (lambda d: d["views"][0].update(negative="abs"), "negative is 'abs', expected null, or with"),
+    (lambda d: d["views"][0].update(sum="1"), "views\\[0\\].sum is '1', expected a finite number"),
+    (
+        lambda d: d["views"][0].update(positive_sum_of_squares=1e9),
+        "squares is 1000000000.0, expected 0",
+    ),
+    (
+        lambda d: d["shards"][0].update(inputs="00"),
+        "inputs is '00', expected 64 hexadecimal digits",
+    ),
+    (lambda d: d.update(source={"a": 1}), "source is {'a': 1}, expected an object of strings"),
+    (
+        lambda d: d.update(shards=[], n_examples=0),
+        "shards is \\[\\], expected at least one in a co",
+    ),
+    (lambda d: d["attributes"].update(a="\ud800"), "attributes is .*, expected text without lone"),
+    (lambda d: d["attributes"].update({"\ud800": 1}), "expected text without lone surrogates"),
+    (lambda d: d["attributes"].update(a=nested(33)), "attributes is more than 32 levels deep"),
+    (lambda d: d["columns"][0].update(dtype=["str"]), "columns\\[0\\].dtype is \\['str'\\], exp"),
     (lambda d: d["columns"][0].update(name=".."), "name '..' cannot name"),
     (lambda d: d["columns"][0].update(dtype="object"), "columns\\[0\\].dtype is 'object'"),
     (lambda d: d["columns"][0].update(shape=None), "columns\\[0\\].shape is None, expected a list"),
@@ -177,6 +291,30 @@ def test_wrong_metadata(
     with pytest.raises(StoreError, match=message) as caught:
         ActivationStore(path)
     assert str(caught.value).startswith(str(path / "metadata.json"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"format": 1, "format": 2}', "is not valid JSON \\(the key 'format' occurs twice"),
+        ("1" * 5000, "is not valid JSON"),
+        ("[" + "0," * 5_000_000 + "0]", "has more than 4000000 values, expected fewer"),
+        (" " * (65 << 20), "has more than 67108864 bytes, expected fewer"),
+    ],
+)
+def test_metadata_that_is_too_much(path: Path, content: str, message: str) -> None:
+    (path / "metadata.json").write_text(content)
+    with pytest.raises(StoreError, match=message):
+        ActivationStore(path)
+
+
+def test_numbers_out_of_range(path: Path) -> None:
+    text = (path / "metadata.json").read_text()
+    (path / "metadata.json").write_text(
+        text.replace('"attributes": {', '"attributes": {"a": 1e999')
+    )
+    with pytest.raises(StoreError, match="attributes is inf, expected finite numbers"):
+        ActivationStore(path)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from cofactor._store.metadata import Metadata, write_metadata
 from cofactor._store.shards import OpenShard
 from cofactor.store import ActivationStore, StoreError
 from store_samples import VIEWS, N, make_data, one_view, write
@@ -233,7 +234,7 @@ class TestInterruption:
         path = tmp_path / "acts"
         with pytest.raises(RuntimeError, match="pulled the plug"):
             self.interrupt(path)
-        message = "incomplete: .* after 1024 examples were on disk; write it again with overwrite"
+        message = "incomplete: .* after 1024 examples were on disk; go on with resume=True"
         with pytest.raises(StoreError, match=message):
             ActivationStore(path)
         assert not list(path.rglob("*.tmp"))
@@ -261,6 +262,30 @@ class TestInterruption:
         assert not list(tmp_path.rglob("*.tmp"))
 
 
+class TestMetadata:
+    def test_short_shards_are_part_of_complete_stores_only(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A writer may be killed between any two of these, and resumed then."""
+        seen: list[tuple[bool, list[int]]] = []
+
+        def look(root: Path, metadata: Metadata) -> None:
+            seen.append((metadata.complete, [group.rows for group in metadata.shards]))
+            write_metadata(root, metadata)
+
+        monkeypatch.setattr("cofactor._store.writer.write_metadata", look)
+        write(tmp_path / "short")
+        assert seen == [
+            (False, []),
+            (False, [512]),
+            (False, [512, 512]),
+            (True, [512, 512, N - 1024]),
+        ]
+        seen.clear()
+        write(tmp_path / "whole", n=512)
+        assert seen == [(False, []), (False, [512]), (True, [512])]
+
+
 class TestOverwriting:
     def test_needs_to_be_asked_for(self, tmp_path: Path) -> None:
         path = tmp_path / "acts"
@@ -268,9 +293,9 @@ class TestOverwriting:
         with pytest.raises(StoreError, match=r"a store of 1100 examples .* pass overwrite=True"):
             write(path)
         views = {"single": VIEWS["single"]}
-        store = write(path, views=views, overwrite=True, fingerprint="abc")
+        store = write(path, views=views, overwrite=True, source={"a": "b"})
         assert list(store.views) == ["single"]
-        assert store.source_fingerprint == "abc"
+        assert store.source == {"a": "b"}
         assert not (path / "wide").exists()
 
     def test_touches_stores_only(self, tmp_path: Path) -> None:

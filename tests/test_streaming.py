@@ -305,6 +305,7 @@ def test_rows_beyond_two_to_the_32_are_read_right(tmp_path: Path) -> None:
             [columns],
             ["uint8"],
             [1.0],
+            negative=[("keep", 0.0)],
             selection=None,
             block_rows=1000,
             kept_bytes=0,

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "als/file_source.h"
+#include "als/nonnegative_source.h"
 #include "bindings/bindings.h"
 #include "core/error.h"
 
@@ -48,6 +49,7 @@ namespace {
 
 using Arrays = std::vector<std::vector<py::array>>;
 using Files = std::vector<std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>>;
+using Rules = std::vector<std::tuple<std::string, double>>;
 
 /// Arrays in memory, which live as long as their source.
 class ArraySource final : public BlockSource {
@@ -93,9 +95,28 @@ std::unique_ptr<PySource> from_arrays(Arrays views, const std::vector<std::strin
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
+/// The source with its rules applied, and `described` as it is then.
+std::unique_ptr<BlockSource> with_rules(std::unique_ptr<BlockSource> source, const Rules& given,
+                                        PySource::Views& described) {
+  if (given.size() != described.columns.size()) {
+    throw Error(ErrorKind::kValue, "a source needs one rule for negative values a view");
+  }
+  std::vector<NegativeRule> rules;
+  bool keeps_all = true;
+  for (std::size_t v = 0; v < given.size(); ++v) {
+    const auto& [name, minimum] = given[v];
+    const NegativeRule& rule = rules.emplace_back(NegativeRule{parse_negative(name), minimum});
+    keeps_all = keeps_all && rule.what == Negative::kKeep;
+    described.columns[v] = columns_after(rule, described.columns[v]);
+    described.dtypes[v] = dtype_after(rule, described.dtypes[v]);
+  }
+  if (keeps_all) return source;
+  return std::make_unique<NonnegativeSource>(std::move(source), std::move(rules));
+}
+
 std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_t> columns,
                                      const std::vector<std::string>& dtypes,
-                                     std::vector<double> scales,
+                                     std::vector<double> scales, const Rules& negative,
                                      std::optional<std::vector<std::int64_t>> selection,
                                      std::int64_t block_rows, std::int64_t kept_bytes) {
   PySource::Views described{std::move(columns), parse_dtypes(dtypes), std::move(scales)};
@@ -110,7 +131,9 @@ std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_
     for (const auto& [path, offset, rows] : files[v]) view.files.push_back({path, offset, rows});
   }
   FileSourceOptions options{block_rows, kept_bytes, std::move(selection)};
-  auto source = std::make_unique<FileSource>(std::move(views), std::move(options));
+  std::unique_ptr<BlockSource> source =
+      std::make_unique<FileSource>(std::move(views), std::move(options));
+  source = with_rules(std::move(source), negative, described);
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
@@ -195,11 +218,14 @@ void register_source(py::module_& module) {
            py::kw_only(), py::arg("block_rows") = 0,
            "Of lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive "
            "and copies nothing.")
-      .def_static("from_files", &from_files, py::arg("files"), py::arg("columns"),
-                  py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("selection"),
-                  py::arg("block_rows"), py::arg("kept_bytes"),
-                  "Of lists of (path, offset in bytes, rows) that hold a view's rows one after the "
-                  "other. Of these the selection, if there is one, in its order.")
+      .def_static(
+          "from_files", &from_files, py::arg("files"), py::arg("columns"), py::arg("dtypes"),
+          py::arg("scales"), py::kw_only(), py::arg("negative"), py::arg("selection"),
+          py::arg("block_rows"), py::arg("kept_bytes"),
+          "Of lists of (path, offset in bytes, rows) that hold a view's rows one after the "
+          "other. Of these the selection, if there is one, in its order. To negative values "
+          "happens what `negative` says for each view: keep, relu, shift or split, and "
+          "the minimum for shift.")
       .def_static("from_blocks", &from_blocks, py::arg("start"), py::arg("columns"),
                   py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("n_rows"),
                   "Of start(), which is called for every pass and gives an iterator of lists of "

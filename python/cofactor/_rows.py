@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._memory import Reading
+from ._store.metadata import View
 
 __all__ = ["STORED_BYTES", "ArrayRows", "BlockRows", "FileRows", "Layout", "Rows"]
 
@@ -84,9 +85,10 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class FileRows:
-    """For every view the files of its rows, as (path, offset in bytes, rows)."""
+    """For every view the files of its rows, as (path, offset, rows), and what they hold."""
 
     files: list[list[tuple[str, int, int]]]
+    stored: list[View]
     n_examples: int
     selection: npt.NDArray[np.int64] | None = None
     """Which of the rows in the files, in order; all where None."""
@@ -98,6 +100,7 @@ class FileRows:
         return [
             FileRows(
                 self.files,
+                self.stored,
                 len(rows),
                 rows.astype(np.int64) if chosen is None else chosen[rows],
             )
@@ -106,14 +109,14 @@ class FileRows:
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Give the files to the core, which maps or reads them in the background."""
-        row_bytes = sum(view.n_columns * STORED_BYTES[view.dtype] for view in views)
         return _core.Source.from_files(
             self.files,
-            [view.n_columns for view in views],
-            [view.dtype for view in views],
-            [view.scale for view in views],
+            [view.n_columns for view in self.stored],
+            [view.dtype for view in self.stored],
+            [view.scale for view in self.stored],
+            negative=[(view.negative or "keep", view.minimum or 0.0) for view in self.stored],
             selection=None if self.selection is None else self.selection.tolist(),
-            block_rows=reading.block_rows(row_bytes),
+            block_rows=reading.block_rows(sum(view.nbytes for view in self.stored)),
             kept_bytes=reading.kept_bytes,
         )
 

@@ -119,7 +119,8 @@ class Views:
                 raise ValueError(
                     f"Negative values in data passed to CoupledNMF: view {view.name!r} has "
                     f"minimum {minimum:.6g}; non-negative factorization needs values of at least "
-                    "0, such as activations after a ReLU"
+                    "0, such as activations after a ReLU, or a store's after "
+                    "store.select(negative='relu'), 'shift' or 'split'"
                 )
 
     def take(self, samples: Sequence[npt.NDArray[np.intp]]) -> list[Views]:
@@ -206,7 +207,8 @@ def _from_store(store: ActivationStore) -> Views:
             statistics = found.sum_of_squares, found.minimum, found.n_nonfinite
         views.append(ViewData(name, view.n_columns, view.dtype, view.scale, statistics))
     selection = None if isinstance(chosen, range) else chosen
-    return Views(views, FileRows(files, store.n_examples, selection), store.fingerprint)
+    stored = [store._stored_view(name) for name in store.views]
+    return Views(views, FileRows(files, stored, store.n_examples, selection), store.fingerprint)
 
 
 def _from_arrays(X: Mapping[Any, Any]) -> Views:

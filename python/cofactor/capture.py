@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,77 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ._capture.layers import LayerSpec
+    from ._capture.options import Pool
 
-__all__ = ["capture"]
+__all__ = ["LayerDescription", "capture", "describe_layers"]
+
+
+@dataclass(frozen=True)
+class LayerDescription:
+    """What a module returned in one call.
+
+    Attributes
+    ----------
+    name : str
+        Name of the view that :func:`capture` would make of it.
+    kind : str
+        Class of the module.
+    returns : str
+        What it returned, in words; the first entry where that is a tuple or list.
+    shape : tuple of int or None
+        Shape of the output for one example, None if it is no tensor or the module did not run.
+    is_nonnegative : bool or None
+        Whether no value was below 0.
+    n_values : int or None
+        Number of values of one example.
+    """
+
+    name: str
+    kind: str
+    returns: str
+    shape: tuple[int, ...] | None
+    is_nonnegative: bool | None
+    n_values: int | None
+
+
+def describe_layers(model: nn.Module, batch: Any) -> list[LayerDescription]:
+    """Run a batch through a network and describe what every module returns.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network. Its mode and hooks are restored.
+    batch : tensor, tuple or mapping
+        Images, as a loader for :func:`capture` yields them.
+
+    Returns
+    -------
+    list of LayerDescription
+        In the order of ``model.named_modules()``, the network itself first; several for a module
+        that was called several times.
+
+    Raises
+    ------
+    MissingExtraError
+        If torch is not installed.
+    TypeError, ValueError
+        If the batch is not of a form that a loader may yield.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    >>> for layer in describe_layers(model, torch.randn(2, 3, 8, 8)):
+    ...     print(layer.name, layer.kind, layer.shape, layer.is_nonnegative)
+    output Sequential (4, 6, 6) True
+    0 Conv2d (4, 6, 6) False
+    1 ReLU (4, 6, 6) True
+    """
+    require("torch", "capture", "describing layers")
+    from ._capture.describe import describe
+
+    return describe(model, batch)
 
 
 def capture(
@@ -34,13 +104,20 @@ def capture(
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: bool = True,
-    pool: str | Mapping[str, str | None] | None = None,
+    pool: Pool | Mapping[str, Pool] = None,
+    negative: str | Mapping[str, str | None] | None = None,
+    positions: bool = False,
+    element: Mapping[str, int | str] | None = None,
+    data_id: str | None = None,
+    resume: bool = False,
 ) -> ActivationStore:
     """Run images through a network once and keep the activations of some layers on disk.
 
     Activations are stored with their sign, as the layer returned them (a layer's output is
     copied at once, so that an in-place operation behind it does not change it). The model runs
     in evaluation mode under ``torch.inference_mode``; its mode, device and hooks are restored.
+    A thread writes, and copies from a GPU are made while the next batch runs. What is on disk
+    survives whatever ends the process: see `resume`.
 
     Parameters
     ----------
@@ -58,7 +135,7 @@ def capture(
         "layer?.*.conv2", a module of the model, or a callable of (name, module). The views are
         called by these names (the model itself "output"); a module called several times in one
         forward gives views `name`, `name_1`, and so on. Of an output that is a tuple or list the
-        first entry is taken.
+        first entry is taken, unless `element` says otherwise.
     pixels : bool, default False
         Keep the input too, as a view `input.c` of shape (height, width) for each channel c. The
         images must be (examples, channels, height, width) and one of these:
@@ -94,10 +171,33 @@ def capture(
     overwrite : bool, default False
         Replace a store that is at `out`.
     progress : bool, default True
-        Show a progress bar, if stderr is a terminal and the package rich is installed.
-    pool : {"avg", "max"} or mapping of str to these, optional
-        Reduce outputs (examples, channels, height, width) to (examples, channels), by mean or
-        maximum over positions; of all layers with such outputs, or by name of view.
+        Say on stderr how much disk space is needed and how much is free, and show a progress bar
+        if stderr is a terminal.
+    pool : {"avg", "max"}, (height, width), or mapping of str to these, optional
+        Reduce outputs (examples, channels, height, width): to (examples, channels) by mean or
+        maximum over positions, or to feature maps of this size by the mean over areas, as
+        ``torch.nn.AdaptiveAvgPool2d`` does. Of all layers with such outputs, or by name of view.
+    negative : {"relu", "shift", "split"} or mapping of str to these, optional
+        What reading does to negative values of layers, for a factorization, which takes none; see
+        :meth:`ActivationStore.create`. They are stored as they are in any case, and
+        :meth:`ActivationStore.select` can choose another way later.
+    positions : bool, default False
+        Make every position of the feature map an example, with the channels as its columns. For
+        one layer alone, whose outputs are (examples, channels, height, width) or (examples,
+        positions, channels). The store then has the columns "example" and "position" (row-major),
+        "labels" and "predictions" repeated, and the attribute "positions", the map's shape.
+    element : mapping of str to int or str, optional
+        By name of view, the index or key of what to keep of an output that is a tuple, list or
+        mapping.
+    data_id : str, optional
+        A name of the data, kept with the store. One with another name is not resumed.
+    resume : bool, default False
+        Go on with a capture to `out` that was interrupted, after the last shards that are whole.
+        The loader is read from its beginning, without running the network for what is there; of
+        the last shards it is run again, and the numbers are compared. With a deterministic network
+        and loader, the same batch size and as many threads, the store is that of an uninterrupted
+        capture byte for byte. A complete store is returned as it is once the inputs of its first
+        shards were compared.
 
     Returns
     -------
@@ -112,7 +212,9 @@ def capture(
         If a layer is not found or did not run, a layer returns no tensor, the loader yields
         something else, or an option is not as described.
     StoreError
-        If `out` is taken, the disk has not enough space, or a value overflows its dtype.
+        If `out` is taken, another process is writing there, the disk has not enough space, a value
+        overflows its dtype, or the store to resume came from another model, other options or other
+        data; the message names what has changed.
 
     Examples
     --------
@@ -121,28 +223,31 @@ def capture(
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
     >>> images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
     >>> loader = [(images, torch.arange(5))]
-    >>> store = capture(model, loader, layers=["1"], pixels=True, out=tempfile.mkdtemp())
+    >>> out = tempfile.mkdtemp()
+    >>> store = capture(model, loader, layers=["1"], pixels=True, out=out, progress=False)
     >>> [(view.name, view.shape, view.dtype) for view in store.views.values()][2:]
     [('input.2', (8, 8), 'uint8'), ('1', (4, 6, 6), 'float16')]
     >>> sorted(store.columns)
     ['labels', 'predictions']
     """
     require("torch", "capture", "capture")
+    from ._capture.options import make_options
     from ._capture.run import run
 
     return run(
         model,
         loader,
         layers,
+        options=make_options(dtype, pool, negative, element, positions),
         pixels=pixels,
         normalize=normalize,
-        dtype=dtype,
         out=Path(out),
         device=device,
         predictions=predictions,
         max_examples=max_examples,
         attributes=attributes or {},
+        data_id=data_id,
+        resume=resume,
         overwrite=overwrite,
         progress=progress,
-        pool=pool,
     )

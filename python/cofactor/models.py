@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "resnet18"]
+__all__ = ["build_model", "load_model", "load_weights", "resnet18"]
 
 PRETRAINED = "pretrained"
 _NAMED_AT_MOST = 4
@@ -165,16 +165,53 @@ def load_model(spec: str, weights: str | Path | None = None, **kwargs: Any) -> n
     """
     require("torch", "capture", "loading a model")
     if ":" not in spec:
-        model = _library_model(spec, weights, kwargs)
-        return model if weights == PRETRAINED else load_weights(model, str(weights))
+        library = _library_of(spec)
+        if weights is None:
+            raise ValueError(
+                f"{spec!r} of {library} would have random weights: give a weights file, or "
+                f"{PRETRAINED!r} for the weights that {library} publishes"
+            )
+        model = _library_model(library, spec, weights == PRETRAINED, kwargs)
+        return model if weights == PRETRAINED else load_weights(model, weights)
     if weights == PRETRAINED:
         raise ValueError(
             f"weights={PRETRAINED!r} needs the name of a torchvision or timm model; "
             f"{spec!r} is a Python object: give a weights file or let it load its own"
         )
-    package, _, name = spec.partition(":")
-    model = _built_model(f"cofactor.models:{name}" if package == "cofactor" else spec, kwargs)
+    model = build_model(spec, **kwargs)
     return model if weights is None else load_weights(model, weights)
+
+
+def build_model(spec: str, **kwargs: Any) -> nn.Module:
+    """Build the model that `spec` names, with the weights that building gives it.
+
+    Parameters
+    ----------
+    spec : str
+        As for `load_model`; a model of torchvision or timm has random weights.
+    **kwargs
+        Handed to what builds the model.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in the mode that its builder left it in.
+
+    Raises
+    ------
+    ValueError, TypeError, MissingExtraError
+        As `load_model` does.
+
+    Examples
+    --------
+    >>> build_model("cofactor:resnet18", num_classes=10, width=8).fc.out_features
+    10
+    """
+    require("torch", "capture", "building a model")
+    if ":" not in spec:
+        return _library_model(_library_of(spec), spec, False, kwargs)
+    package, _, name = spec.partition(":")
+    return _built_model(f"cofactor.models:{name}" if package == "cofactor" else spec, kwargs)
 
 
 def _built_model(spec: str, kwargs: Mapping[str, Any]) -> nn.Module:
@@ -193,8 +230,8 @@ def _built_model(spec: str, kwargs: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _library_model(name: str, weights: str | Path | None, kwargs: Mapping[str, Any]) -> nn.Module:
-    """Build a torchvision or timm model."""
+def _library_of(name: str) -> str:
+    """Return which library has a model."""
     installed = [lib for lib in ("torchvision", "timm") if importlib.util.find_spec(lib)]
     library = next((lib for lib in installed if _has_model(lib, name)), None)
     if library is None:
@@ -206,12 +243,13 @@ def _library_model(name: str, weights: str | Path | None, kwargs: Mapping[str, A
             f"there is no model {name!r}: tried {tried}; "
             "a Python object is named as module:callable, ours as cofactor:resnet18"
         )
-    if weights is None:
-        raise ValueError(
-            f"{name!r} of {library} would have random weights: give a weights file, or "
-            f"{PRETRAINED!r} for the weights that {library} publishes"
-        )
-    pretrained = weights == PRETRAINED
+    return library
+
+
+def _library_model(
+    library: str, name: str, pretrained: bool, kwargs: Mapping[str, Any]
+) -> nn.Module:
+    """Build a torchvision or timm model."""
     if library == "torchvision":
         from torchvision.models import get_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ._errors import StoreError
-from ._store.encoding import DTYPES, Statistics, decode, statistics
+from ._store.encoding import Statistics, decode, statistics
 from ._store.files import StoreColumns, StoreFiles
 from ._store.metadata import View
-from ._store.rows import Rows, compose, resolve_rows, split_by_shard
+from ._store.negative import apply, as_read, check_negative, statistics_as_read
+from ._store.rows import Rows, compose, resolve_rows
 from ._store.writer import StoreWriter
 
 __all__ = ["ActivationStore", "Statistics", "StoreError", "StoreWriter", "View"]
@@ -57,7 +58,7 @@ class ActivationStore:
         self._files = StoreFiles(Path(path))
         metadata = self._files.metadata
         self._rows: Rows = range(metadata.n_examples)
-        self._views = dict(metadata.views)
+        self._stored = dict(metadata.views)
         self._statistics: dict[str, Statistics] = {}
         self._columns = StoreColumns(self._files, self._rows)
 
@@ -68,9 +69,10 @@ class ActivationStore:
         attributes: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         rows_per_shard: int | None = None,
-        fingerprint: str | None = None,
+        resume: bool = False,
+        source: Mapping[str, str] | None = None,
     ) -> StoreWriter:
-        """Start a new store.
+        """Start a new store, or go on with one that was interrupted.
 
         Parameters
         ----------
@@ -78,9 +80,12 @@ class ActivationStore:
             Directory of the store; made if it does not exist.
         views : mapping of str to mapping
             For every view its options: `shape` of one example, `dtype` (one of "uint8",
-            "float16", "bfloat16", "float32", "float64") and, for uint8, `scale` (a value is a
-            stored number times this; default 1.0). Names consist of the characters
-            ``A-Z a-z 0-9 _ . -``, since they name directories.
+            "float16", "bfloat16", "float32", "float64"); for uint8 `scale` (a value is a stored
+            number times this; default 1.0); for others `negative`, what reading does to negative
+            values: None, "relu" (0 instead), "shift" (the view's minimum, if below 0, is taken
+            off all values) or "split" (twice the columns: positive parts, then negative parts as
+            positive numbers). Names consist of the characters ``A-Z a-z 0-9 _ . -``, since they
+            name directories.
         attributes : mapping, optional
             JSON attributes to keep with the data; NumPy numbers and arrays are converted.
         overwrite : bool, default False
@@ -88,8 +93,14 @@ class ActivationStore:
         rows_per_shard : int, optional
             Rows of each file, a multiple of 512. By default a file of the widest view has about
             64 MiB, and all files of the same rows at most about 512 MiB.
-        fingerprint : str, optional
-            A hash of what the data is computed from, kept as `source_fingerprint`.
+        resume : bool, default False
+            Go on with an interrupted store that is at `path`. Append the same rows again, from
+            the first one; those before :attr:`StoreWriter.n_to_skip` may be skipped. The result is
+            the store that an uninterrupted writer would have made, byte for byte. Without a store
+            at `path` it is begun; a complete one stays as it is.
+        source : mapping of str to str, optional
+            What the data is computed from: values or hashes by name, which are kept. A store with
+            another source is not gone on with.
 
         Returns
         -------
@@ -99,7 +110,8 @@ class ActivationStore:
         Raises
         ------
         StoreError
-            If an option is not as described, or `path` is taken.
+            If an option is not as described, `path` is taken, another writer is at work there, or
+            what is to be resumed has other views, attributes, shards or another source.
         """
         return StoreWriter(
             path,
@@ -107,7 +119,8 @@ class ActivationStore:
             attributes=attributes,
             overwrite=overwrite,
             rows_per_shard=rows_per_shard,
-            fingerprint=fingerprint,
+            resume=resume,
+            source=source,
         )
 
     @property
@@ -122,8 +135,8 @@ class ActivationStore:
 
     @property
     def views(self) -> dict[str, View]:
-        """The views, in the order in which they were declared or selected."""
-        return dict(self._views)
+        """The views as they are read, in the order in which they were declared or selected."""
+        return {name: self._view(name) for name in self._stored}
 
     @property
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -136,18 +149,27 @@ class ActivationStore:
         return self._files.metadata.attributes
 
     @property
+    def source(self) -> dict[str, str]:
+        """What the writer said that the data was computed from."""
+        return dict(self._files.metadata.source)
+
+    @property
     def source_fingerprint(self) -> str | None:
-        """What the writer said the data was computed from, as a hash."""
+        """The sha256 of `source`, None if the writer said nothing."""
         return self._files.metadata.source_fingerprint
 
     @property
     def fingerprint(self) -> str:
         """The sha256 of the metadata (checksums included) and of what is selected."""
         whole = self._files.fingerprint
-        if self._is_all_rows() and list(self._views) == list(self._files.metadata.views):
+        as_stored = [(view.name, view.negative) for view in self._files.metadata.views.values()]
+        views = [(view.name, view.negative) for view in self._stored.values()]
+        if self._is_all_rows() and views == as_stored:
             return whole
         digest = hashlib.sha256(whole.encode())
-        digest.update(repr(list(self._views)).encode())
+        digest.update(repr(list(self._stored)).encode())
+        if set(views) - set(as_stored):
+            digest.update(repr(views).encode())
         if isinstance(self._rows, range):
             digest.update(f"{self._rows.start}:{self._rows.stop}".encode())
         else:
@@ -157,7 +179,7 @@ class ActivationStore:
     @property
     def nbytes(self) -> int:
         """Stored bytes of the selected rows and views."""
-        return self.n_examples * sum(view.nbytes for view in self._views.values())
+        return self.n_examples * sum(view.nbytes for view in self._stored.values())
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -167,13 +189,14 @@ class ActivationStore:
         """Describe the store, one line for each view."""
         lines = [
             f"ActivationStore({str(self.path)!r}): {self.n_examples:,} examples, "
-            f"{len(self._views)} views, {format_bytes(self.nbytes)}"
+            f"{len(self._stored)} views, {format_bytes(self.nbytes)}"
         ]
-        width = max(map(len, self._views))
-        for view in self._views.values():
+        width = max(map(len, self._stored))
+        for view in self.views.values():
             shape = " x ".join(map(str, view.shape)) or "scalar"
             scale = f", scale {view.scale:.6g}" if view.dtype == "uint8" else ""
-            lines.append(f"  {view.name:<{width}}  {shape}, {view.dtype}{scale}")
+            negative = f", negative {view.negative}" if view.negative else ""
+            lines.append(f"  {view.name:<{width}}  {shape}, {view.dtype}{scale}{negative}")
         if self._columns:
             lines.append(f"  columns: {', '.join(self._columns)}")
         if self.attributes:
@@ -181,7 +204,7 @@ class ActivationStore:
         return "\n".join(lines)
 
     def chunks(self, view: str) -> list[npt.NDArray[Any]]:
-        """Return the stored numbers of a view, in row order.
+        """Return the numbers of a view, in row order.
 
         Parameters
         ----------
@@ -191,16 +214,36 @@ class ActivationStore:
         Returns
         -------
         list of ndarray
-            Read-only C-ordered arrays of shape (rows, n_columns) in the stored dtype, bfloat16
+            Read-only C-ordered arrays of shape (rows, n_columns) in the view's dtype, bfloat16
             as uint16. For all rows or a slice of step 1 they are mappings of the files, without
-            a copy; other selections are gathered anew by each call, in chunks of a shard's rows.
+            a copy; other selections, and views with `negative`, are made anew by each call.
 
         Raises
         ------
         StoreError
             If there is no such view, or a file has become shorter since the store was opened.
         """
-        return list(self._pieces(self._view(view)))
+        stored = self._stored_view(view)
+        if stored.negative is None and isinstance(self._rows, range):
+            return self.stored_chunks(view)
+        chunks = [apply(piece, stored) for piece in self.stored_chunks(view)]
+        for chunk in chunks:
+            chunk.flags.writeable = False
+        return chunks
+
+    def stored_chunks(self, view: str) -> list[npt.NDArray[Any]]:
+        """Return the stored numbers of a view, as :meth:`chunks` does without `negative`."""
+        described = self._stored_view(view)
+        if isinstance(self._rows, range):
+            return [
+                self._files.map(view, index)[start:stop]
+                for index, start, stop in self._files.overlaps(self._rows)
+            ]
+        longest = max(group.rows for group in self._files.metadata.shards)
+        chunks = list(self._files.read(described, self._rows, longest))
+        for chunk in chunks:
+            chunk.flags.writeable = False
+        return chunks
 
     def read(self, view: str, rows: RowSelection | None = None) -> npt.NDArray[np.float32]:
         """Return the values of a view.
@@ -226,17 +269,20 @@ class ActivationStore:
         """
         described = self._view(view)
         if rows is not None:
-            return self.select(rows=rows).read(view)
+            return self.select(rows=rows, views=view).read(view)
         values = np.empty((self.n_examples, described.n_columns), dtype=np.float32)
         start = 0
-        for piece in self._pieces(described):
+        for piece in self._pieces(view):
             stop = start + piece.shape[0]
             decode(piece, described.dtype, described.scale, values[start:stop])
             start = stop
         return values
 
     def select(
-        self, rows: RowSelection | None = None, views: str | Sequence[str] | None = None
+        self,
+        rows: RowSelection | None = None,
+        views: str | Sequence[str] | None = None,
+        negative: str | Mapping[str, str | None] | None = None,
     ) -> ActivationStore:
         """Return a store narrowed to some rows and views; no data is read.
 
@@ -246,6 +292,9 @@ class ActivationStore:
             Rows, counted within this store; order and repetitions are kept.
         views : str or sequence of str, optional
             Names of views; their order is kept.
+        negative : {"relu", "shift", "split"} or mapping of str to these or None, optional
+            What reading does to negative values, instead of what the store says: of all views
+            that have any, or by name of view. See :meth:`create`.
 
         Returns
         -------
@@ -256,26 +305,23 @@ class ActivationStore:
         Raises
         ------
         StoreError
-            If there is no such view, or none is named.
+            If there is no such view, or none is named, or `negative` is not as described.
         IndexError, TypeError
             If `rows` is out of range or no selection.
         """
         narrowed = object.__new__(ActivationStore)
         narrowed._files = self._files
         narrowed._rows = compose(self._rows, resolve_rows(self.n_examples, rows))
-        chosen = self._views
+        chosen = self._stored
         if views is not None:
             names = [views] if isinstance(views, str) else list(views)
             if not names:
                 raise StoreError("views is empty, expected at least one name")
-            chosen = {name: self._view(name) for name in names}
-        if not narrowed._is_all_rows():
-            chosen = {
-                name: View(view.name, view.shape, view.dtype, view.scale)
-                for name, view in chosen.items()
-            }
-        narrowed._views = dict(chosen)
-        narrowed._statistics = dict(self._statistics) if rows is None else {}
+            chosen = {name: self._stored_view(name) for name in names}
+        if negative is not None:
+            chosen = check_negative(chosen, negative)
+        narrowed._stored = dict(chosen)
+        narrowed._statistics = {}
         narrowed._columns = StoreColumns(self._files, narrowed._rows)
         return narrowed
 
@@ -289,40 +335,41 @@ class ActivationStore:
         StoreError
             If there is no such view.
         """
-        described = self._view(view)
-        if self._is_all_rows():
-            described = self._files.metadata.views[view]
-            return Statistics(
-                described.sum_of_squares or 0.0,
-                described.minimum or 0.0,
-                described.maximum or 0.0,
-                described.n_nonfinite or 0,
-            )
+        stored = self._stored_view(view)
         if view not in self._statistics:
-            self._statistics[view] = statistics(
-                self._pieces(described), described.dtype, described.scale
-            )
+            known = statistics_as_read(stored, self.n_examples) if self._is_all_rows() else None
+            if known is None:
+                described = self._view(view)
+                known = statistics(self._pieces(view), described.dtype, described.scale)
+            self._statistics[view] = known
         return self._statistics[view]
 
-    def verify(self) -> None:
-        """Read all files of the store, selected or not, and compare their checksums.
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read all files of the store, selected or not, and compare them with the metadata.
+
+        Checked are all checksums and statistics, that strings are text, and that nothing else
+        lies in the directory.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of files done and of all files.
 
         Raises
         ------
         StoreError
-            Naming the files that differ.
+            Naming all files that differ.
         """
-        self._files.verify()
+        self._files.verify(progress)
 
     def _file_rows(self, view: str) -> tuple[list[tuple[str, int, int]], Rows]:
         """Return where a view's rows are, as (path, offset in bytes, rows), and which of them.
 
         Consecutive rows are cut out of the files, so that all that is returned is selected.
         """
-        described = self._view(view)
         rows = self._rows
         whole = range(self._files.metadata.n_examples)
-        row_bytes = described.n_columns * DTYPES[described.dtype].itemsize
+        row_bytes = self._stored_view(view).nbytes
         files = []
         for index, start, stop in self._files.overlaps(rows if isinstance(rows, range) else whole):
             path, offset = self._files.payload(view, index)
@@ -333,26 +380,21 @@ class ActivationStore:
         everything = range(self._files.metadata.n_examples)
         return isinstance(self._rows, range) and self._rows == everything
 
-    def _view(self, name: str) -> View:
-        if name not in self._views:
+    def _stored_view(self, name: str) -> View:
+        if name not in self._stored:
             raise StoreError(
-                f"{self.path}: no view {name!r}, expected one of {', '.join(self._views)}"
+                f"{self.path}: no view {name!r}, expected one of {', '.join(self._stored)}"
             )
-        return self._views[name]
+        return self._stored[name]
 
-    def _pieces(self, view: View) -> Iterator[npt.NDArray[Any]]:
-        if isinstance(self._rows, range):
-            for index, start, stop in self._files.overlaps(self._rows):
-                yield self._files.map(view.name, index)[start:stop]
-            return
-        longest = max(group.rows for group in self._files.metadata.shards)
-        for first in range(0, len(self._rows), longest):
-            rows = self._rows[first : first + longest]
-            piece = np.empty((len(rows), view.n_columns), dtype=DTYPES[view.dtype])
-            for index, where, local in split_by_shard(rows, self._files.offsets):
-                piece[where] = self._files.map(view.name, index)[local]
-            piece.flags.writeable = False
-            yield piece
+    def _view(self, name: str) -> View:
+        """Return a view as it is read, with its statistics if all rows are."""
+        return as_read(self._stored_view(name), self.n_examples if self._is_all_rows() else None)
+
+    def _pieces(self, view: str) -> Iterator[npt.NDArray[Any]]:
+        stored = self._stored_view(view)
+        for piece in self._files.read(stored, self._rows):
+            yield apply(piece, stored)
 
 
 def format_bytes(n_bytes: float) -> str:

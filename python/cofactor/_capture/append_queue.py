@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .._store.writer import StoreWriter
+from .outputs import check_overflow
+from .transfer import HostCopy
 
-__all__ = ["AppendQueue"]
+__all__ = ["AppendQueue", "Batch", "RecordedView"]
 
 _MAX_WAITING = 2
+_MAX_WAITING_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class RecordedView:
+    """A layer's numbers on their way to the host; see :class:`~.outputs.Converted`."""
+
+    values: HostCopy
+    bounds: HostCopy | None
+    positions: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is appended for one batch of a loader; without views, its rows are skipped."""
+
+    inputs: Callable[[], npt.NDArray[np.uint8]]
+    rows_each: int
+    """Rows of the views for each image."""
+    blocks: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    layers: Mapping[str, RecordedView] = field(default_factory=dict)
+    columns: Mapping[str, npt.NDArray[Any] | HostCopy] = field(default_factory=dict)
+    """With an entry for each image, or for each row."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that wait."""
+        layers = sum(view.values.nbytes for view in self.layers.values())
+        return layers + sum(block.nbytes for block in self.blocks.values())
 
 
 class AppendQueue:
-    """One thread that appends blocks in order, so that the disk does not hold up the network.
+    """One thread that appends batches in order, so that the disk does not hold up the network.
 
-    At most two blocks wait. An error of the writer is raised by a later `put`, or at the end of
-    the context.
+    Two batches may wait, or more if they are small. An error of the writer is raised by a later
+    `put`, or at the end of the context.
     """
 
     def __init__(self, writer: StoreWriter) -> None:
-        self._writer = writer
+        self.writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cofactor-store")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], int]] = deque()
 
-    def put(
-        self, blocks: Mapping[str, npt.NDArray[Any]], columns: Mapping[str, npt.NDArray[Any]]
-    ) -> None:
-        """Append blocks, which must not change any more."""
-        while len(self._waiting) >= _MAX_WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._writer.append, blocks, columns))
+    def put(self, batch: Batch) -> None:
+        """Append a batch whose arrays do not change any more."""
+        while self._waiting and self._waiting[0][0].done():
+            self._waiting.popleft()[0].result()
+        while len(self._waiting) >= _MAX_WAITING and (
+            sum(n_bytes for _, n_bytes in self._waiting) + batch.nbytes > _MAX_WAITING_BYTES
+        ):
+            self._waiting.popleft()[0].result()
+        self._waiting.append((self._thread.submit(self._append, batch), batch.nbytes))
 
     def __enter__(self) -> AppendQueue:
         return self
@@ -47,7 +84,37 @@ class AppendQueue:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            while kind is None and self._waiting:
-                self._waiting.popleft().result()
+            while self._waiting:
+                # What the network has computed is kept, whatever ended the capture.
+                with suppress(Exception) if kind is not None else nullcontext():
+                    self._waiting.popleft()[0].result()
         finally:
             self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _append(self, batch: Batch) -> None:
+        inputs = np.repeat(batch.inputs(), batch.rows_each, axis=0)
+        if not (batch.blocks or batch.layers):
+            self.writer.skip(len(inputs), inputs)
+            return
+        copies: list[HostCopy] = []
+
+        def arrived(copy: HostCopy) -> npt.NDArray[Any]:
+            copies.append(copy)
+            return copy.wait()
+
+        blocks = dict(batch.blocks)
+        for name, view in batch.layers.items():
+            if view.bounds is not None:
+                check_overflow(arrived(view.bounds), name, view.dtype)
+            blocks[name] = arrived(view.values)
+        columns = {
+            name: _by_row(arrived(values) if isinstance(values, HostCopy) else values, len(inputs))
+            for name, values in batch.columns.items()
+        }
+        self.writer.append(blocks, columns, inputs)
+        for copy in copies:
+            copy.release()
+
+
+def _by_row(values: npt.NDArray[Any], n_rows: int) -> npt.NDArray[Any]:
+    return values if len(values) == n_rows else np.repeat(values, n_rows // len(values), axis=0)

@@ -1,17 +1,19 @@
-"""The network: its mode and device during a capture, and a hash of what it is."""
+"""The network: its mode and device during a capture, and hashes of what it is."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["evaluation", "fingerprint", "input_placement"]
+__all__ = ["evaluation", "input_placement", "source_of"]
+
+# Of an object without a repr of its own; another in every process.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @contextmanager
@@ -40,18 +42,23 @@ def input_placement(
     return place, next(dtypes, torch.float32)
 
 
-def fingerprint(model: nn.Module, options: Mapping[str, Any]) -> str:
-    """Return a sha256 over the model's state dict and the options of the capture."""
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+def source_of(model: nn.Module, options: Mapping[str, str]) -> dict[str, str]:
+    """Return what a capture depends on: hashes of the network, and its options as they are."""
+    structure = _ADDRESS.sub("", f"{type(model).__qualname__} {model!r}")
+    weights = hashlib.sha256()
     for name, value in model.state_dict().items():
         if isinstance(value, torch.Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             content = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(content.view(torch.uint8).numpy().data)
+            weights.update(content.view(torch.uint8).numpy().data)
         else:
             # Extra state can be any object; its type is all that is the same in every process.
-            digest.update(f"{name} {type(value).__qualname__}\n".encode())
-    return digest.hexdigest()
+            weights.update(f"{name} {type(value).__qualname__}\n".encode())
+    return {
+        "model": hashlib.sha256(structure.encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+        **options,
+    }
 
 
 def _device(model: nn.Module) -> torch.device | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
@@ -15,24 +18,20 @@ from torch import nn
 from .._errors import StoreError
 from .._store.destination import check_destination
 from .._store.encoding import DTYPES
+from .._store.resume import check_source
 from ..store import ActivationStore, format_bytes
-from .append_queue import AppendQueue
+from .append_queue import AppendQueue, Batch, RecordedView
+from .digests import row_digests
 from .inputs import ImageReader, Normalize, unpack
-from .layers import (
-    LayerRecorder,
-    LayerSpec,
-    first_tensor,
-    nearest,
-    resolve_layers,
-    to_numpy,
-)
-from .network import evaluation, fingerprint, input_placement
+from .layers import LayerSpec, resolve_layers
+from .network import evaluation, input_placement, source_of
+from .options import ViewOptions
+from .outputs import first_tensor
 from .progress import progress_bar
+from .recorder import LayerRecorder
+from .transfer import HostCopies, HostCopy
 
 __all__ = ["run"]
-
-_DEFAULT_DTYPE = "float16"
-_LAYER_DTYPES = tuple(name for name in DTYPES if name != "uint8")
 
 
 def run(
@@ -40,17 +39,18 @@ def run(
     loader: Iterable[Any],
     layers: LayerSpec | Iterable[LayerSpec],
     *,
+    options: ViewOptions,
     pixels: bool,
     normalize: Normalize | None,
-    dtype: str | Mapping[str, str],
     out: Path,
     device: torch.device | str | None,
     predictions: bool,
     max_examples: int | None,
     attributes: Mapping[str, Any],
+    data_id: str | None,
+    resume: bool,
     overwrite: bool,
     progress: bool,
-    pool: str | Mapping[str, str | None] | None,
 ) -> ActivationStore:
     """Do what :func:`cofactor.capture` documents."""
     modules = resolve_layers(model, layers)
@@ -58,117 +58,178 @@ def run(
         raise ValueError("layers is empty and pixels is false, expected at least one layer")
     if max_examples is not None and max_examples < 1:
         raise ValueError(f"max_examples is {max_examples}, expected a positive number or None")
-    default_dtype, dtypes = _check_dtype(dtype)
-    default_pool, pools = _check_pool(pool)
-    check_destination(out, overwrite)
-    options = {
-        "layers": list(modules),
-        "pixels": pixels,
-        "normalize": None if normalize is None else repr(normalize),
-        "dtype": [default_dtype, dtypes],
-        "pool": [default_pool, pools],
-        "max_examples": max_examples,
-    }
-    source = fingerprint(model, options)
+    if options.positions and (pixels or len(modules) != 1):
+        raise ValueError(
+            f"positions=True with {len(modules)} layers{' and pixels=True' if pixels else ''}, "
+            "expected one layer alone: its positions become the examples"
+        )
+    check_destination(out, overwrite, resume)
+    source = source_of(
+        model,
+        {
+            "layers": json.dumps(list(modules)),
+            **options.described(),
+            "pixels": json.dumps(pixels),
+            "normalize": "none" if normalize is None else repr(normalize),
+            "predictions": json.dumps(predictions),
+            "max_examples": json.dumps(max_examples),
+            "data_id": json.dumps(data_id),
+        },
+    )
+    if resume:
+        check_source(out, source)
     described = {"model": type(model).__name__, "layers": list(modules), **attributes}
-
-    def dtype_of(view: str) -> str:
-        return dtypes.get(view, default_dtype)
-
-    def pool_of(view: str) -> tuple[str | None, bool]:
-        return pools.get(view, default_pool), view in pools
-
-    image_reader = ImageReader(pixels, normalize, default_dtype, dtypes)
-    place, input_dtype = input_placement(model, device)
+    image_reader = ImageReader(pixels, normalize, options.default_dtype, options.named_dtypes)
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(progress))
         stack.enter_context(evaluation(model, device))
-        recorder = stack.enter_context(LayerRecorder(modules, dtype_of, pool_of))
+        network = _Network(model, modules, options, image_reader, predictions, device)
+        stack.enter_context(network.recorder)
         queue: AppendQueue | None = None
-        note, total, n_done = "", None, 0
-        for batch in loader:
-            images, labels = unpack(batch)
-            n_rows = images.shape[0]
-            if max_examples is not None and n_rows > max_examples - n_done:
-                n_rows = max_examples - n_done
-                images = images[:n_rows]
-                labels = None if labels is None else labels[:n_rows]
-            if n_rows == 0:
-                continue
-            pixel_blocks = image_reader.pixel_blocks(images)
-            # Not around the loader: a data set that keeps its tensors could not train with them.
-            with torch.inference_mode():
-                model_input = image_reader.model_input(images, place, input_dtype)
-                output = first_tensor(recorder.forward(model, model_input))
-                layer_blocks = recorder.take()
-                columns = {} if labels is None else {"labels": labels}
-                if predictions and output is not None and output.ndim == 2:
-                    columns["predictions"] = to_numpy(output.argmax(1))
-            blocks = _join(pixel_blocks, layer_blocks)
-            if queue is None:
-                _check_options_used(blocks, {"dtype": dtypes, "pool": pools})
-                views = image_reader.views | {
-                    name: {"shape": block.shape[1:], "dtype": dtype_of(name)}
-                    for name, block in layer_blocks.items()
-                }
-                total = _count_examples(loader, n_rows, max_examples)
-                note = _check_space(out, views, total, overwrite)
-                writer = ActivationStore.create(
-                    out, views, attributes=described, overwrite=overwrite, fingerprint=source
-                )
-                queue = stack.enter_context(AppendQueue(stack.enter_context(writer)))
-                if not predictions:
-                    recorder.stop_early()
-            queue.put(blocks, columns)
-            n_done += n_rows
-            show(note, n_done, total)
-            if n_done == max_examples:
+        total, n_done, rows_each = None, 0, 1
+        for images, labels in _batches(loader, max_examples):
+            n_images = images.shape[0]
+            inputs = row_digests(images, labels)
+            if queue is not None and (n_done + n_images) * rows_each <= queue.writer.n_to_skip:
+                queue.put(Batch(inputs, rows_each))
+            else:
+                batch = network.run(images, labels, inputs, n_done)
+                if queue is None:
+                    options.check_used([*batch.blocks, *batch.layers])
+                    views = image_reader.views | _layer_views(batch.layers, options)
+                    rows_each = batch.rows_each
+                    total = _count_examples(loader, n_images, max_examples)
+                    show.say(_disk_estimate(out, views, total, rows_each))
+                    writer = ActivationStore.create(
+                        out,
+                        views,
+                        attributes={**network.attributes, **described},
+                        overwrite=overwrite,
+                        resume=resume,
+                        source=source,
+                    )
+                    queue = stack.enter_context(AppendQueue(stack.enter_context(writer)))
+                    if writer.n_to_skip:
+                        show.say(f"{out}: {writer.n_to_skip // rows_each} examples are there")
+                queue.put(batch)
+            n_done += n_images
+            show(n_done, total)
+            needed = queue.writer.n_to_compare
+            if needed is not None and n_done * rows_each >= needed:
                 break
         if queue is None:
             raise ValueError("the loader yields no images, expected at least one batch")
     return ActivationStore(out)
 
 
-def _check_dtype(dtype: str | Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    default, named = (dtype, {}) if isinstance(dtype, str) else (_DEFAULT_DTYPE, dict(dtype))
-    for view, chosen in (("", default), *named.items()):
-        allowed = tuple(DTYPES) if view.startswith("input.") else _LAYER_DTYPES
-        if chosen not in allowed:
-            of_view = f" of {view!r}" if view else ""
-            raise ValueError(f"dtype{of_view} is {chosen!r}, expected one of {', '.join(allowed)}")
-    return default, named
+class _Network:
+    """Runs the network on batches and collects what is kept of each."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        modules: Mapping[str, nn.Module],
+        options: ViewOptions,
+        image_reader: ImageReader,
+        predictions: bool,
+        device: torch.device | str | None,
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._image_reader = image_reader
+        self._predictions = predictions
+        self._place, self._dtype = input_placement(model, device)
+        self._copies = HostCopies()
+        self._positions: tuple[int, ...] | None = None
+        self.recorder = LayerRecorder(modules, options, self._copies)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the store should say of the views, known after the first batch."""
+        return {"positions": list(self._positions)} if self._positions else {}
+
+    def run(
+        self,
+        images: torch.Tensor,
+        labels: npt.NDArray[Any] | None,
+        inputs: Callable[[], npt.NDArray[np.uint8]],
+        first: int,
+    ) -> Batch:
+        """Run one batch, whose first image is number `first`."""
+        blocks = self._image_reader.pixel_blocks(images)
+        columns: dict[str, npt.NDArray[Any] | HostCopy] = {}
+        if labels is not None:
+            columns["labels"] = labels
+        # Not around the loader: a data set that keeps its tensors could not train with them.
+        with torch.inference_mode():
+            model_input = self._image_reader.model_input(images, self._place, self._dtype)
+            output = first_tensor(self.recorder.forward(self._model, model_input))
+            recorded = self.recorder.take()
+            if self._predictions and output is not None and output.ndim == 2:
+                columns["predictions"] = self._copies.start(output.argmax(1))
+        if not self._predictions:
+            self.recorder.stop_early()
+        _check_apart(blocks, recorded)
+        rows_each = 1
+        if self._options.positions:
+            rows_each = self._check_positions(recorded)
+            numbers = np.arange(first, first + images.shape[0])
+            columns["example"] = numbers
+            columns["position"] = np.tile(np.arange(rows_each), len(numbers))
+        return Batch(inputs, rows_each, blocks, recorded, columns)
+
+    def _check_positions(self, recorded: Mapping[str, RecordedView]) -> int:
+        if len(recorded) != 1:
+            raise ValueError(
+                f"positions=True with the views {', '.join(recorded)}, all calls of one module; "
+                "expected a module that is called once"
+            )
+        (view,) = recorded.values()
+        if self._positions not in (None, view.positions):
+            raise ValueError(
+                f"the layer returns feature maps of {view.positions} positions after such of "
+                f"{self._positions}; positions=True expects images of one size"
+            )
+        self._positions = view.positions
+        return math.prod(view.positions)
 
 
-def _check_pool(
-    pool: str | Mapping[str, str | None] | None,
-) -> tuple[str | None, dict[str, str | None]]:
-    default, named = (None, dict(pool)) if isinstance(pool, Mapping) else (pool, {})
-    for chosen in (default, *named.values()):
-        if chosen not in (None, "avg", "max"):
-            raise ValueError(f"pool is {chosen!r}, expected 'avg', 'max' or None")
-    return default, named
+def _batches(
+    loader: Iterable[Any], max_examples: int | None
+) -> Iterator[tuple[torch.Tensor, npt.NDArray[Any] | None]]:
+    """Yield images and labels, none of them empty, up to a number of examples."""
+    left = max_examples
+    for batch in loader:
+        images, labels = unpack(batch)
+        if left is not None and images.shape[0] >= left:
+            yield images[:left], None if labels is None else labels[:left]
+            return
+        if left is not None:
+            left -= images.shape[0]
+        if images.shape[0]:
+            yield images, labels
 
 
-def _join(
-    pixel_blocks: Mapping[str, npt.NDArray[Any]], layer_blocks: Mapping[str, npt.NDArray[Any]]
-) -> dict[str, npt.NDArray[Any]]:
-    clash = pixel_blocks.keys() & layer_blocks.keys()
+def _layer_views(
+    recorded: Mapping[str, RecordedView], options: ViewOptions
+) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "shape": view.values.shape[1:],
+            "dtype": view.dtype,
+            "negative": options.negative(name),
+        }
+        for name, view in recorded.items()
+    }
+
+
+def _check_apart(pixel_blocks: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+    clash = pixel_blocks.keys() & recorded.keys()
     if clash:
         raise ValueError(
             f"the views {', '.join(sorted(clash))} are layers and, by pixels=True, channels of "
             "the input; capture them apart"
         )
-    return {**pixel_blocks, **layer_blocks}
-
-
-def _check_options_used(views: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
-    for option, named in options.items():
-        for name in named:
-            if name not in views:
-                raise ValueError(
-                    f"{option} names the view {name!r}, which is not captured; "
-                    f"{nearest(name, views)}"
-                )
 
 
 def _count_examples(loader: Any, n_rows: int, max_examples: int | None) -> int | None:
@@ -183,28 +244,33 @@ def _count_examples(loader: Any, n_rows: int, max_examples: int | None) -> int |
     return min(counts, default=None)
 
 
-def _check_space(
-    out: Path, views: Mapping[str, Mapping[str, Any]], total: int | None, overwrite: bool
+def _disk_estimate(
+    out: Path,
+    views: Mapping[str, Mapping[str, Any]],
+    total: int | None,
+    rows_each: int,
 ) -> str:
     """Compare the estimated size with the free disk space and return what to say of it."""
-    if total is None:
-        return "capture"
-    n_bytes = 0
-    for view in views.values():
-        size: int = DTYPES[view["dtype"]].itemsize
-        for length in view["shape"]:
-            size *= length
-        n_bytes += total * size
-    existing = next(
-        folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists()
+    row_bytes = sum(
+        math.prod(view["shape"]) * DTYPES[view["dtype"]].itemsize for view in views.values()
     )
-    free = shutil.disk_usage(existing).free
-    if overwrite and out.is_dir():
-        free += sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    if n_bytes > free:
+    folders = (out.absolute(), *out.absolute().parents)
+    free = shutil.disk_usage(next(folder for folder in folders if folder.exists())).free
+    if total is None:
+        return (
+            f"{out}: {format_bytes(row_bytes * rows_each)} for each example of a loader that does "
+            f"not say how many there are; {format_bytes(free)} are free"
+        )
+    n_bytes = total * rows_each * row_bytes
+    there = sum(file.stat().st_size for file in out.rglob("*.npy")) if out.is_dir() else 0
+    # What is there is replaced, or is part of what is needed.
+    if n_bytes > free + there:
         raise StoreError(
             f"{out}: {total} examples of {len(views)} views need {format_bytes(n_bytes)}, but "
-            f"{format_bytes(free)} are free; choose another disk, fewer layers, pool=, or "
+            f"{format_bytes(free + there)} are free; choose another disk, fewer layers, pool=, or "
             "max_examples="
         )
-    return f"capture ({format_bytes(n_bytes)})"
+    return (
+        f"{out}: {total:,} examples of {len(views)} views need about {format_bytes(n_bytes)}; "
+        f"{format_bytes(free)} are free"
+    )

@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from .._errors import StoreError
 
-__all__ = ["DTYPES", "OVERFLOW", "Statistics", "decode", "encode", "overflow_message", "statistics"]
+__all__ = [
+    "DTYPES",
+    "LARGEST_SCALE",
+    "OVERFLOW",
+    "Statistics",
+    "decode",
+    "encode",
+    "overflow_message",
+    "statistics",
+]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "uint8": np.dtype("<u1"),
@@ -29,6 +38,9 @@ OVERFLOW: dict[str, float] = {
     "float32": (2.0 - 2.0**-24) * 2.0**127,
     "float64": math.inf,
 }
+
+# 255 times this is a float32.
+LARGEST_SCALE = 1e36
 
 _LARGEST = {"float16": "65504", "bfloat16": "3.39e38", "float32": "3.40e38"}
 _ROOMIER = {
@@ -52,12 +64,16 @@ class Statistics:
         Smallest and largest value; 0.0 where no value is finite.
     n_nonfinite : int
         How many values are NaN or infinite.
+    sum, positive_sum_of_squares : float or None
+        Sum of the values, and sum of squares of those above 0, likewise; None where unknown.
     """
 
     sum_of_squares: float
     minimum: float
     maximum: float
     n_nonfinite: int
+    sum: float | None = None
+    positive_sum_of_squares: float | None = None
 
 
 def encode(
@@ -121,6 +137,8 @@ def statistics(pieces: Iterable[npt.NDArray[Any]], dtype: str, scale: float) -> 
     """
     if dtype in ("uint8", "float16", "bfloat16"):
         return _statistics_of_patterns(pieces, dtype, scale)
+    squares: list[float] = []
+    positive_squares: list[float] = []
     sums: list[float] = []
     minimum, maximum, n_nonfinite = math.inf, -math.inf, 0
     for array in pieces:
@@ -135,13 +153,26 @@ def statistics(pieces: Iterable[npt.NDArray[Any]], dtype: str, scale: float) -> 
                 minimum = min(minimum, float(values.min()))
                 maximum = max(maximum, float(values.max()))
                 with np.errstate(over="ignore"):
-                    sums.append(float(np.einsum("i,i->", values, values)))
-    if not sums:
-        return Statistics(0.0, 0.0, 0.0, n_nonfinite)
-    # fsum refuses to add up numbers whose sum overflows.
-    total = math.fsum(sums) if max(sums) < 1e300 else math.inf
+                    squares.append(float(np.einsum("i,i->", values, values)))
+                    sums.append(float(values.sum()))
+                    np.maximum(values, 0.0, out=values)
+                    positive_squares.append(float(np.einsum("i,i->", values, values)))
+    if not squares:
+        return Statistics(0.0, 0.0, 0.0, n_nonfinite, 0.0, 0.0)
     # Adding zero makes -0.0 positive: which of the two a minimum is depends on the order.
-    return Statistics(total, minimum + 0.0, maximum + 0.0, n_nonfinite)
+    return Statistics(
+        _total(squares),
+        minimum + 0.0,
+        maximum + 0.0,
+        n_nonfinite,
+        _total(sums),
+        _total(positive_squares),
+    )
+
+
+def _total(sums: list[float]) -> float:
+    # fsum refuses to add up numbers whose sum overflows.
+    return math.fsum(sums) if max(map(abs, sums)) < 1e300 else math.inf
 
 
 def overflow_message(name: str, dtype: str, largest: float) -> str:
@@ -225,6 +256,13 @@ def _statistics_of_patterns(
     n_nonfinite = int(counts[~finite].sum())
     values, counts = values[finite], counts[finite]
     if values.size == 0:
-        return Statistics(0.0, 0.0, 0.0, n_nonfinite)
-    total = math.fsum((values * values * counts).tolist())
-    return Statistics(total, float(values.min()) + 0.0, float(values.max()) + 0.0, n_nonfinite)
+        return Statistics(0.0, 0.0, 0.0, n_nonfinite, 0.0, 0.0)
+    squares = values * values * counts
+    return Statistics(
+        math.fsum(squares.tolist()),
+        float(values.min()) + 0.0,
+        float(values.max()) + 0.0,
+        n_nonfinite,
+        math.fsum((values * counts).tolist()),
+        math.fsum(squares[values > 0].tolist()),
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ import numpy.typing as npt
 from .._errors import StoreError
 from . import npy
 from .encoding import DTYPES
-from .metadata import COLUMNS_DIRECTORY, METADATA_FILE, shard_file
+from .metadata import COLUMNS_DIRECTORY, METADATA_FILE, View, shard_file
 from .metadata_reader import read_metadata
-from .rows import Rows
+from .regular import check_inside
+from .rows import Rows, split_by_shard
+from .verify import check_column, verify
 
 __all__ = ["StoreColumns", "StoreFiles"]
 
-_HASH_BYTES = 8 << 20
+_PIECE_BYTES = 8 << 20
 
 
 class StoreFiles:
@@ -32,8 +33,8 @@ class StoreFiles:
         if not self.metadata.complete:
             raise StoreError(
                 f"{root / METADATA_FILE}: the store is incomplete: its writing was interrupted "
-                f"after {self.metadata.n_examples} examples were on disk; write it again with "
-                "overwrite=True"
+                f"after {self.metadata.n_examples} examples were on disk; go on with resume=True, "
+                "or write it again with overwrite=True"
             )
         rows = [group.rows for group in self.metadata.shards]
         self.offsets: npt.NDArray[np.int64] = np.cumsum([0, *rows], dtype=np.int64)
@@ -77,36 +78,75 @@ class StoreFiles:
             self._mapped[key] = npy.map_npy(path, offset, shape, dtype)
         return self._mapped[key]
 
-    def verify(self) -> None:
-        """Compare the checksums of all files."""
-        wrong: list[str] = []
+    def read(self, view: View, rows: Rows, n_rows: int | None = None) -> Iterator[npt.NDArray[Any]]:
+        """Yield rows of stored numbers, in order and in pieces, as copies.
+
+        A piece has `n_rows` rows, or some megabytes. Unlike a mapping, a file that has become
+        shorter gives an error here and no signal.
+        """
+        n_rows = n_rows or max(1, _PIECE_BYTES // view.nbytes)
+        for first in range(0, len(rows), n_rows):
+            wanted = rows[first : first + n_rows]
+            piece = np.empty((len(wanted), view.n_columns), DTYPES[view.dtype])
+            if isinstance(wanted, range):
+                self._read_range(view.name, wanted, piece)
+            else:
+                self._read_scattered(view.name, wanted, piece)
+            yield piece
+
+    def verify(self, progress: Callable[[int, int], None] | None) -> None:
+        """Read everything and compare it with the metadata."""
+        verify(self.root, self.metadata, self._payloads, progress)
+
+    def _read_range(self, directory: str, rows: range, out: npt.NDArray[Any]) -> None:
+        done = 0
+        for index, start, stop in self.overlaps(rows):
+            count = stop - start
+            self._read_rows(directory, index, range(start, stop), out[done : done + count])
+            done += count
+
+    def _read_scattered(
+        self, directory: str, rows: npt.NDArray[np.int64], out: npt.NDArray[Any]
+    ) -> None:
+        for index, where, local in split_by_shard(rows, self.offsets):
+            order = np.argsort(local, kind="stable")
+            wanted = local[order]
+            # A row that is asked for twice is read once, and neighbours together.
+            distinct = np.unique(wanted)
+            runs = np.split(distinct, np.flatnonzero(np.diff(distinct) > 1) + 1)
+            for run in runs:
+                block = np.empty((len(run), out.shape[1]), out.dtype)
+                self._read_rows(directory, index, range(int(run[0]), int(run[-1]) + 1), block)
+                first, last = np.searchsorted(wanted, (run[0], run[-1] + 1))
+                out[where[order[first:last]]] = block[wanted[first:last] - run[0]]
+
+    def _read_rows(self, directory: str, index: int, rows: range, out: npt.NDArray[Any]) -> None:
+        offset, _ = self._payloads[directory, index]
+        npy.read_npy(shard_file(self.root, directory, index), offset, rows, out)
+
+    def read_column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of all rows.
+
+        Raises
+        ------
+        StoreError
+            If a string in it is no text.
+        """
+        directory = f"{COLUMNS_DIRECTORY}/{name}"
+        shards: list[npt.NDArray[Any]] = []
         for index, group in enumerate(self.metadata.shards):
-            for directory, expected in group.checksums.items():
-                path = shard_file(self.root, directory, index)
-                digest = hashlib.sha256()
-                try:
-                    with path.open("rb") as file:
-                        while part := file.read(_HASH_BYTES):
-                            digest.update(part)
-                except OSError as error:
-                    wrong.append(f"{path} (cannot be read: {error.strerror})")
-                    continue
-                if digest.hexdigest() != expected:
-                    wrong.append(f"{path} (sha256 {digest.hexdigest()}, expected {expected})")
-        if wrong:
-            raise StoreError(
-                f"{self.root}: {len(wrong)} files differ from what was written: "
-                f"{'; '.join(wrong)}; restore them or write the store again"
-            )
+            offset, dtype = self._payloads[directory, index]
+            values = np.empty((group.rows, *self._shapes[directory]), dtype)
+            path = shard_file(self.root, directory, index)
+            npy.read_npy(path, offset, range(group.rows), values)
+            check_column(path, values)
+            shards.append(values)
+        return np.concatenate(shards)
 
     def _check_files(self, inside: Path, directory: str, dtype: np.dtype[Any] | None) -> None:
         for index, group in enumerate(self.metadata.shards):
             path = shard_file(self.root, directory, index)
-            if not path.resolve().is_relative_to(inside):
-                raise StoreError(
-                    f"{path}: is a link to {path.resolve()}, outside of the store; expected a "
-                    "file, copy it into the store"
-                )
+            check_inside(path, inside)
             shape = (group.rows, *self._shapes[directory])
             self._payloads[directory, index] = npy.check_npy(path, shape, dtype)
 
@@ -123,12 +163,9 @@ class StoreColumns(Mapping[str, npt.NDArray[Any]]):
         if name not in self._files.metadata.columns:
             raise KeyError(name)
         if name not in self._read:
-            directory = f"{COLUMNS_DIRECTORY}/{name}"
-            n_shards = len(self._files.metadata.shards)
-            shards = [self._files.map(directory, index) for index in range(n_shards)]
             rows = self._rows
             chosen = slice(rows.start, rows.stop) if isinstance(rows, range) else rows
-            values = np.concatenate(shards)[chosen].copy()
+            values = self._files.read_column(name)[chosen].copy()
             values.flags.writeable = False
             self._read[name] = values
         return self._read[name]

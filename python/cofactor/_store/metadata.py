@@ -21,6 +21,7 @@ __all__ = [
     "COLUMNS_DIRECTORY",
     "COLUMN_DTYPES",
     "FORMAT",
+    "LOCK_FILE",
     "METADATA_FILE",
     "METADATA_TEMPORARY",
     "PANEL_ROWS",
@@ -41,6 +42,7 @@ VERSION = 1
 PANEL_ROWS = 512
 METADATA_FILE = "metadata.json"
 METADATA_TEMPORARY = ".metadata.json.tmp"
+LOCK_FILE = ".writer.lock"
 COLUMNS_DIRECTORY = "columns"
 COLUMN_DTYPES = (
     "str",
@@ -57,6 +59,8 @@ _RESERVED = (COLUMNS_DIRECTORY, METADATA_FILE)
 class View:
     """One matrix of a store: what its rows hold and the statistics of its values.
 
+    `ActivationStore.views` describes values as they are read, that is, after `negative`.
+
     Attributes
     ----------
     name : str
@@ -64,14 +68,19 @@ class View:
     shape : tuple of int
         Shape of one example, such as (channels, height, width).
     dtype : {"uint8", "float16", "bfloat16", "float32", "float64"}
-        Dtype of the stored numbers.
+        Dtype of the numbers.
     scale : float
-        A value is a stored number times this; 1.0 unless the dtype is uint8.
+        A value is a number times this; 1.0 unless the dtype is uint8.
+    negative : {"relu", "shift", "split"} or None
+        What is done to negative values while the view is read.
     sum_of_squares, minimum, maximum : float or None
         Of the finite values, after scaling. None in a store narrowed to some of its rows; there
         :meth:`ActivationStore.statistics` computes them.
     n_nonfinite : int or None
         How many values are NaN or infinite; None as above.
+    sum, positive_sum_of_squares : float or None
+        Sum of the finite values, and sum of squares of those above 0; None as above, and in
+        stores that do not say.
     """
 
     name: str
@@ -82,6 +91,9 @@ class View:
     minimum: float | None = None
     maximum: float | None = None
     n_nonfinite: int | None = None
+    sum: float | None = None
+    positive_sum_of_squares: float | None = None
+    negative: str | None = None
 
     @property
     def n_columns(self) -> int:
@@ -105,10 +117,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ShardGroup:
-    """Files that hold the same rows; checksums by directory, such as "columns/labels"."""
+    """Files that hold the same rows.
+
+    `checksums` are by directory, such as "columns/labels"; `inputs` is the sha256 of what the
+    rows were computed from, where the writer was told.
+    """
 
     rows: int
     checksums: Mapping[str, str]
+    inputs: str | None = None
 
 
 @dataclass(slots=True)
@@ -117,7 +134,7 @@ class Metadata:
 
     views: dict[str, View]
     attributes: dict[str, Any]
-    source_fingerprint: str | None = None
+    source: dict[str, str] = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
     shards: list[ShardGroup] = field(default_factory=list)
     complete: bool = False
@@ -127,6 +144,11 @@ class Metadata:
         """Number of rows written."""
         return sum(group.rows for group in self.shards)
 
+    @property
+    def source_fingerprint(self) -> str | None:
+        """The sha256 of `source`, None if nothing is said of it."""
+        return _sha256_of_json(self.source) if self.source else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as a JSON object."""
         return {
@@ -134,7 +156,7 @@ class Metadata:
             "version": VERSION,
             "complete": self.complete,
             "n_examples": self.n_examples,
-            "source_fingerprint": self.source_fingerprint,
+            "source": self.source,
             "attributes": self.attributes,
             "views": [
                 {
@@ -142,10 +164,13 @@ class Metadata:
                     "shape": list(view.shape),
                     "dtype": view.dtype,
                     "scale": view.scale,
+                    "negative": view.negative,
                     "sum_of_squares": view.sum_of_squares,
                     "minimum": view.minimum,
                     "maximum": view.maximum,
                     "n_nonfinite": view.n_nonfinite,
+                    "sum": view.sum,
+                    "positive_sum_of_squares": view.positive_sum_of_squares,
                 }
                 for view in self.views.values()
             ],
@@ -154,14 +179,14 @@ class Metadata:
                 for column in self.columns.values()
             ],
             "shards": [
-                {"rows": group.rows, "sha256": dict(group.checksums)} for group in self.shards
+                {"rows": group.rows, "inputs": group.inputs, "sha256": dict(group.checksums)}
+                for group in self.shards
             ],
         }
 
     def fingerprint(self) -> str:
         """Return the sha256 of the metadata in canonical form, in hexadecimal."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256_of_json(self.to_json())
 
 
 def check_name(name: object, what: str) -> str:
@@ -221,6 +246,11 @@ def write_metadata(root: Path, metadata: Metadata) -> None:
         os.fsync(file.fileno())
     temporary.replace(root / METADATA_FILE)
     sync_directory(root)
+
+
+def _sha256_of_json(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sync_directory(path: Path) -> None:

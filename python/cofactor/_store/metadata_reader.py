@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from .._errors import StoreError
-from .encoding import DTYPES
+from .encoding import DTYPES, LARGEST_SCALE
 from .metadata import (
     COLUMN_DTYPES,
     COLUMNS_DIRECTORY,
@@ -24,12 +25,21 @@ from .metadata import (
     View,
     check_name,
 )
+from .negative import NEGATIVE
+from .regular import check_inside, open_regular
 
 __all__ = ["read_metadata"]
 
-_MAX_METADATA_BYTES = 256 << 20
+_MAX_METADATA_BYTES = 64 << 20
+# A value in memory takes up to some hundred bytes, a comma one byte of the file.
+_MAX_VALUES = 4_000_000
 _MAX_DIMENSIONS = 16
+_MAX_DEPTH = 32
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 80
 
 
 def read_metadata(root: Path) -> Metadata:
@@ -42,9 +52,10 @@ def read_metadata(root: Path) -> Metadata:
     """
     path = root / METADATA_FILE
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_METADATA_BYTES + 1)
-    except FileNotFoundError as error:
+        with open_regular(path) as file:
+            check_inside(path, root.resolve())
+            content = _read_all(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
             f"{root}: no activation store here ({METADATA_FILE} is missing); expected a directory "
             "that cofactor.capture or ActivationStore.create has written"
@@ -53,17 +64,40 @@ def read_metadata(root: Path) -> Metadata:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > _MAX_METADATA_BYTES:
         raise StoreError(f"{path}: has more than {_MAX_METADATA_BYTES} bytes, expected fewer")
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise StoreError(f"{path}: has more than {_MAX_VALUES} values, expected fewer")
 
     def not_json(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        document = json.loads(content, parse_constant=not_json)
+        document = json.loads(
+            content.decode(), parse_constant=not_json, object_pairs_hook=_object_of_pairs
+        )
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: is not valid JSON ({error}); restore it or write the store again"
         ) from error
     return _Reader(path).metadata(document)
+
+
+def _read_all(file: BinaryIO) -> bytes:
+    # An unbuffered read may return less than is there.
+    parts: list[bytes] = []
+    left = _MAX_METADATA_BYTES + 1
+    while left and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"the key {name[:80]!r} occurs twice in one object")
+        result[name] = value
+    return result
 
 
 class _Reader:
@@ -73,8 +107,7 @@ class _Reader:
         self._path = path
 
     def _fail(self, where: str, found: object, expected: str) -> NoReturn:
-        text = repr(found)
-        text = text if len(text) <= 80 else text[:77] + "..."
+        text = _short.repr(found)
         raise StoreError(f"{self._path}: {where} is {text}, expected {expected}")
 
     def _get(self, record: object, key: str, where: str) -> Any:
@@ -83,6 +116,9 @@ class _Reader:
         if key not in record:
             raise StoreError(f"{self._path}: {(where + '.' + key).lstrip('.')} is missing")
         return record[key]
+
+    def _optional(self, record: object, key: str) -> Any:
+        return record.get(key) if isinstance(record, dict) else None
 
     def _list(self, value: object, where: str) -> list[Any]:
         if not isinstance(value, list):
@@ -131,12 +167,14 @@ class _Reader:
         complete = self._get(document, "complete", "")
         if type(complete) is not bool:
             self._fail("complete", complete, "true or false")
-        source = self._get(document, "source_fingerprint", "")
-        if source is not None and not isinstance(source, str):
-            self._fail("source_fingerprint", source, "a string or null")
+        source = self._optional(document, "source") or {}
+        if not isinstance(source, dict) or not all(isinstance(v, str) for v in source.values()):
+            self._fail("source", source, "an object of strings")
         attributes = self._get(document, "attributes", "")
         if not isinstance(attributes, dict):
             self._fail("attributes", attributes, "an object")
+        self._check_json(source, "source", 0)
+        self._check_json(attributes, "attributes", 0)
         columns = self._columns(self._get(document, "columns", ""))
         n_examples = self._integer(self._get(document, "n_examples", ""), "n_examples", 0)
         views: dict[str, View] = {}
@@ -149,7 +187,28 @@ class _Reader:
         result = Metadata(views, attributes, source, columns, shards, complete)
         if result.n_examples != n_examples:
             self._fail("n_examples", n_examples, f"{result.n_examples}, the rows of the shards")
+        if complete and not shards:
+            self._fail("shards", [], "at least one in a complete store")
         return result
+
+    def _check_json(self, value: object, where: str, depth: int) -> None:
+        """Check that what nobody looks into can be printed and written again."""
+        if depth > _MAX_DEPTH:
+            raise StoreError(f"{self._path}: {where} is more than {_MAX_DEPTH} levels deep")
+        if isinstance(value, dict):
+            for key, entry in value.items():
+                self._check_json(key, where, depth + 1)
+                self._check_json(entry, where, depth + 1)
+        elif isinstance(value, list):
+            for entry in value:
+                self._check_json(entry, where, depth + 1)
+        elif isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                self._fail(where, value, "text without lone surrogates")
+        elif isinstance(value, float) and not math.isfinite(value):
+            self._fail(where, value, "finite numbers")
 
     def _view(self, record: object, where: str, taken: Mapping[str, View], n_examples: int) -> View:
         name = self._name(self._get(record, "name", where), f"{where}.name", taken)
@@ -158,8 +217,13 @@ class _Reader:
         if not isinstance(dtype, str) or dtype not in DTYPES:
             self._fail(f"{where}.dtype", dtype, f"one of {', '.join(DTYPES)}")
         scale = self._number(self._get(record, "scale", where), f"{where}.scale")
-        if scale <= 0 or (dtype != "uint8" and scale != 1.0):
+        if not 0 < scale <= LARGEST_SCALE or (dtype != "uint8" and scale != 1.0):
             self._fail(f"{where}.scale", scale, "a positive number, 1.0 unless dtype is uint8")
+        negative = self._optional(record, "negative")
+        if negative not in (None, *NEGATIVE) or (negative is not None and dtype == "uint8"):
+            self._fail(
+                f"{where}.negative", negative, f"null, or with floats one of {', '.join(NEGATIVE)}"
+            )
         squares = self._number(
             self._get(record, "sum_of_squares", where), f"{where}.sum_of_squares"
         )
@@ -173,7 +237,27 @@ class _Reader:
             self._fail(f"{where}.sum_of_squares", squares, "zero or more")
         if minimum > maximum:
             self._fail(f"{where}.minimum", minimum, f"at most maximum {maximum}")
-        return View(name, shape, dtype, scale, squares, minimum, maximum, n_nonfinite)
+        total, positive = (
+            None if value is None else self._number(value, f"{where}.{key}")
+            for key in ("sum", "positive_sum_of_squares")
+            for value in [self._optional(record, key)]
+        )
+        # Both are rounded, each in its own way.
+        if positive is not None and not 0 <= positive <= squares * (1 + 1e-9):
+            self._fail(f"{where}.positive_sum_of_squares", positive, f"0 to {squares}")
+        return View(
+            name,
+            shape,
+            dtype,
+            scale,
+            squares,
+            minimum,
+            maximum,
+            n_nonfinite,
+            total,
+            positive,
+            negative,
+        )
 
     def _columns(self, value: object) -> dict[str, Column]:
         columns: dict[str, Column] = {}
@@ -181,7 +265,7 @@ class _Reader:
             where = f"columns[{i}]"
             name = self._name(self._get(record, "name", where), f"{where}.name", columns)
             dtype = self._get(record, "dtype", where)
-            if dtype not in COLUMN_DTYPES:
+            if not isinstance(dtype, str) or dtype not in COLUMN_DTYPES:
                 self._fail(f"{where}.dtype", dtype, f"one of {', '.join(COLUMN_DTYPES)}")
             shape = self._shape(self._get(record, "shape", where), f"{where}.shape")
             columns[name] = Column(name, dtype, shape)
@@ -207,5 +291,8 @@ class _Reader:
                 checksums[directory] = checksum
             if len(found) != len(checksums):
                 self._fail(f"{where}.sha256", sorted(found), "one entry per view and column")
-            shards.append(ShardGroup(rows, checksums))
+            inputs = self._optional(record, "inputs")
+            if inputs is not None and not (isinstance(inputs, str) and _SHA256.fullmatch(inputs)):
+                self._fail(f"{where}.inputs", inputs, "64 hexadecimal digits or null")
+            shards.append(ShardGroup(rows, checksums, inputs))
         return shards

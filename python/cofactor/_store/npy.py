@@ -5,18 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import mmap
-import os
-import stat
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from .._errors import StoreError
+from .regular import open_regular
 
-__all__ = ["HEADER_BYTES", "check_npy", "header", "map_npy"]
+__all__ = ["HEADER_BYTES", "check_npy", "header", "map_npy", "read_npy"]
 
 # One fixed length, so that a shard's header can be rewritten in place when its number of rows is
 # known, and a multiple of 64, so that the payload of a mapped file is aligned for any vector load.
@@ -64,10 +63,10 @@ def check_npy(
     found_shape, fortran_order, found = _parse_header(path, head)
     offset = _payload_offset(head)
     expected = "unicode strings" if dtype is None else dtype.name
-    if found.kind != "U" if dtype is None else found != dtype:
-        raise StoreError(f"{path}: dtype is {found}, expected {expected}; {_REWRITE}")
+    if found.kind != "U" or not found.itemsize if dtype is None else found != dtype:
+        raise StoreError(f"{path}: dtype is {_short(found)}, expected {expected}; {_REWRITE}")
     if found_shape != shape:
-        raise StoreError(f"{path}: shape is {found_shape}, expected {shape}; {_REWRITE}")
+        raise StoreError(f"{path}: shape is {_short(found_shape)}, expected {shape}; {_REWRITE}")
     if fortran_order and len(shape) > 1:
         raise StoreError(f"{path}: the array is in Fortran order, expected C order; {_REWRITE}")
     n_bytes = found.itemsize
@@ -77,6 +76,11 @@ def check_npy(
         raise StoreError(
             f"{path}: the file has {size} bytes, expected {offset + n_bytes} for shape {shape} "
             f"and dtype {found}; it was cut or overwritten, {_REWRITE}"
+        )
+    if offset % found.alignment:
+        raise StoreError(
+            f"{path}: the array starts at byte {offset}, expected a multiple of "
+            f"{found.alignment}; {_REWRITE}"
         )
     return offset, found
 
@@ -99,7 +103,7 @@ def map_npy(
     # mmap duplicates the descriptor and keeps it, unless told otherwise where that is possible.
     options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mapping = mmap.mmap(file.fileno(), offset + n_bytes, access=mmap.ACCESS_READ, **options)
     except ValueError as error:
         raise StoreError(
@@ -112,18 +116,54 @@ def map_npy(
     return np.frombuffer(mapping, dtype=np.uint8, offset=offset).view(dtype).reshape(shape)
 
 
+def read_npy(path: Path, offset: int, rows: range, out: npt.NDArray[Any]) -> None:
+    """Read consecutive rows of a checked file into a C-ordered array, without mapping it.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or has become shorter since it was checked.
+    """
+    if out.nbytes == 0:
+        return
+    target = out.reshape(-1).view(np.uint8).data
+    row_bytes = len(target) // len(rows)
+    try:
+        with open_regular(path) as file:
+            file.seek(offset + rows.start * row_bytes)
+            done = 0
+            while done < len(target):
+                count = file.readinto(target[done : done + _READ_BYTES])  # type: ignore[attr-defined]
+                if not count:
+                    raise StoreError(
+                        f"{path}: the file ends before row {rows.stop}, which it had when the "
+                        f"store was opened; {_REWRITE}"
+                    )
+                done += count
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}; {_REWRITE}") from error
+
+
 _REWRITE = "restore the file or write the store again"
+_READ_BYTES = 64 << 20
+
+
+def _short(found: object) -> str:
+    text = str(found)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _read_head(path: Path) -> tuple[int, bytes]:
     try:
-        # Asked before opening, since opening a named pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StoreError(f"{path}: is not a regular file, expected a .npy file")
-        with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_size, file.read(_MAX_HEADER_BYTES)
+        with open_regular(path) as file:
+            return file.seek(0, io.SEEK_END), _read_from_start(file)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}; {_REWRITE}") from error
+
+
+def _read_from_start(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(_MAX_HEADER_BYTES)
 
 
 def _payload_offset(head: bytes) -> int:
@@ -142,7 +182,9 @@ def _parse_header(path: Path, head: bytes) -> tuple[tuple[int, ...], bool, np.dt
             return np.lib.format.read_array_header_2_0(stream)
     # The header of a damaged file is evaluated as a literal, which fails in many ways.
     except Exception as error:
-        raise StoreError(f"{path}: is not a valid .npy file ({error}); {_REWRITE}") from error
+        raise StoreError(
+            f"{path}: is not a valid .npy file ({_short(error)}); {_REWRITE}"
+        ) from error
     raise StoreError(
         f"{path}: .npy format version is {version[0]}.{version[1]}, expected 1.0 or 2.0"
     )

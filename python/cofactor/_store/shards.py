@@ -51,10 +51,6 @@ class OpenShard:
         self._file.close()
         return FinishedShard(temporary(self._path), self._dtype, shape)
 
-    def publish(self) -> None:
-        """Give the file its name."""
-        temporary(self._path).replace(self._path)
-
     def discard(self) -> None:
         """Remove the file."""
         # A full disk shows itself once more when the buffer is flushed.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import numbers
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,39 +15,39 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import StoreError
+from .declare import check_columns, check_names, check_rows_per_shard, make_source, make_views
 from .destination import check_destination, remove_store
 from .encoding import DTYPES, Statistics, encode, statistics
+from .lock import WriterLock
 from .metadata import (
-    COLUMN_DTYPES,
     COLUMNS_DIRECTORY,
-    PANEL_ROWS,
-    Column,
     Metadata,
     ShardGroup,
     View,
-    check_name,
     plain_json,
     shard_file,
     sync_directory,
     write_metadata,
 )
+from .resume import check_group, reopen
 from .shards import OpenShard, temporary, write_column
+from .totals import add_statistics
 
 __all__ = ["StoreWriter"]
 
-_SHARD_BYTES = 64 << 20
-_GROUP_BYTES = 512 << 20
+_FINISHING_THREADS = 4
 
 
 class StoreWriter:
     """Writer of one activation store; :meth:`ActivationStore.create` makes it.
 
     As a context manager it completes the store at the end of the block. When the block raises,
-    the shards written so far stay on disk and the store stays marked as incomplete.
+    the shards written so far stay on disk and the store stays marked as incomplete; a writer with
+    ``resume=True`` goes on from there.
 
     Parameters
     ----------
-    path, views, attributes, overwrite, rows_per_shard, fingerprint
+    path, views, attributes, overwrite, resume, rows_per_shard, source
         As in :meth:`ActivationStore.create`.
     """
 
@@ -59,28 +58,47 @@ class StoreWriter:
         *,
         attributes: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        resume: bool = False,
         rows_per_shard: int | None = None,
-        fingerprint: str | None = None,
+        source: Mapping[str, str] | None = None,
     ) -> None:
+        if overwrite and resume:
+            raise StoreError("overwrite and resume are both true; choose one")
         self._root = Path(path)
         self._metadata = Metadata(
-            _make_views(views), plain_json(dict(attributes or {}), "attributes"), fingerprint
+            make_views(views),
+            plain_json(dict(attributes or {}), "attributes"),
+            make_source(source),
         )
-        self._rows_per_shard = _check_rows_per_shard(rows_per_shard, self._metadata.views)
+        self._rows_per_shard = check_rows_per_shard(rows_per_shard, self._metadata.views)
         self._shards: dict[str, OpenShard] = {}
         self._columns: dict[str, list[npt.NDArray[Any]]] = {}
+        self._inputs: hashlib._Hash | None = None
+        self._n_recorded_groups = 0
+        self._group = 0
         self._rows_in_group = 0
+        self._n_rows = 0
         self._closed = False
         self._failed = False
-        check_destination(self._root, overwrite)
+        check_destination(self._root, overwrite, resume)
         try:
-            if self._root.exists():
-                remove_store(self._root)
+            made = not self._root.exists()
             self._root.mkdir(parents=True, exist_ok=True)
-            write_metadata(self._root, self._metadata)
-            for name in (*self._metadata.views, COLUMNS_DIRECTORY):
-                (self._root / name).mkdir()
-            sync_directory(self._root)
+            self._lock = WriterLock(self._root)
+            try:
+                # Once more, since another writer may have come and gone.
+                check_destination(self._root, overwrite, resume)
+                known = reopen(self._root, self._metadata, self._rows_per_shard) if resume else None
+                if known is None:
+                    self._begin()
+                else:
+                    self._metadata = known
+                    self._n_recorded_groups = len(known.shards)
+                if made:
+                    sync_directory(self._root.absolute().parent)
+            except BaseException:
+                self._lock.release()
+                raise
         except OSError as error:
             raise _cannot_write(self._root, error) from error
 
@@ -91,13 +109,34 @@ class StoreWriter:
 
     @property
     def n_examples(self) -> int:
-        """Number of rows appended."""
-        return self._metadata.n_examples + self._rows_in_group
+        """Number of rows appended or skipped."""
+        return self._n_rows
+
+    @property
+    def n_to_skip(self) -> int:
+        """How many rows at the beginning need not be appended again, but may be skipped.
+
+        Nothing in a new store. In one that is resumed, all but the last whole shards, which are
+        written again and compared.
+        """
+        n_groups = max(0, self._n_recorded_groups - 1)
+        return sum(group.rows for group in self._metadata.shards[:n_groups])
+
+    @property
+    def n_to_compare(self) -> int | None:
+        """How many rows are enough for a complete store that was resumed, which stays as it is.
+
+        Those of its first shards; None where all rows are needed.
+        """
+        if self._n_recorded_groups and self._metadata.complete:
+            return self._metadata.shards[0].rows
+        return None
 
     def append(
         self,
         blocks: Mapping[str, npt.ArrayLike],
         columns: Mapping[str, npt.ArrayLike] | None = None,
+        inputs: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         """Append examples.
 
@@ -110,18 +149,19 @@ class StoreWriter:
         columns : mapping of str to array, optional
             Per-example columns of shape (rows, ...): numbers, booleans or strings. The first
             call decides which there are, and their dtypes.
+        inputs : ndarray of shape (rows, n), uint8, optional
+            A digest of what each row is computed from. Their hash is kept with every shard, so
+            that resuming with other data is noticed. In all calls or in none.
 
         Raises
         ------
         StoreError
             If a view or column is missing or unknown, a shape does not fit, or a value cannot
             be stored in its view's dtype. Nothing of the call is written then. Also if the disk
-            is full.
+            is full, or rows that a resumed store has already come out otherwise.
         """
-        if self._closed or self._failed:
-            state = "has failed" if self._failed else "is closed"
-            raise StoreError(f"{self._root}: the writer {state}; make a new one to write more")
-        _check_names(blocks, self._metadata.views, "views")
+        self._check_usable()
+        check_names(blocks, self._metadata.views, "views")
         encoded = {
             view.name: encode(blocks[view.name], view.name, view.shape, view.dtype, view.scale)
             for view in self._metadata.views.values()
@@ -131,16 +171,30 @@ class StoreWriter:
         if any(count != n_rows for count in rows.values()):
             raise StoreError(f"blocks have different numbers of rows: {rows}; expected one number")
         entries = self._check_columns(columns or {}, n_rows)
-        start = 0
-        try:
-            while start < n_rows:
-                stop = min(n_rows, start + self._rows_per_shard - self._rows_in_group)
-                self._write_rows(encoded, entries, start, stop)
-                start = stop
-        except BaseException:
-            # Some views have rows now that others lack, so that nothing may follow.
-            self._abandon()
-            raise
+        self._add(n_rows, inputs, encoded, entries)
+
+    def skip(self, n_rows: int, inputs: npt.NDArray[np.uint8] | None = None) -> None:
+        """Pass over rows that the store has already, as :attr:`n_to_skip` says.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many.
+        inputs : ndarray of shape (n_rows, n), uint8, optional
+            As in :meth:`append`; compared with what was recorded.
+
+        Raises
+        ------
+        StoreError
+            If the store has not so many, or their inputs were others.
+        """
+        self._check_usable()
+        if self._n_rows + n_rows > self.n_to_skip:
+            raise StoreError(
+                f"{self._root}: cannot skip to row {self._n_rows + n_rows}, only to "
+                f"{self.n_to_skip}; append the rows behind"
+            )
+        self._add(n_rows, inputs, {}, {})
 
     def close(self) -> None:
         """Write the last shards and mark the store as complete.
@@ -154,25 +208,20 @@ class StoreWriter:
             return
         if self._failed:
             raise StoreError(
-                f"{self._root}: an earlier write failed, the store stays incomplete; write it "
-                "again with overwrite=True"
+                f"{self._root}: an earlier write failed, the store stays incomplete; go on with "
+                "resume=True, or write it again with overwrite=True"
             )
         try:
-            if self._rows_in_group:
-                self._finish_group()
-            if not self._metadata.n_examples:
-                raise StoreError(
-                    f"{self._root}: no examples were appended, expected at least one; the store "
-                    "stays incomplete"
-                )
-            self._metadata.complete = True
-            write_metadata(self._root, self._metadata)
+            if self._n_rows < (self.n_to_compare or 0) or not self._metadata.complete:
+                self._complete()
         except OSError as error:
             self._abandon()
             raise _cannot_write(self._root, error) from error
         except BaseException:
             self._abandon()
             raise
+        self._discard()
+        self._lock.release()
         self._closed = True
 
     def __enter__(self) -> StoreWriter:
@@ -189,48 +238,109 @@ class StoreWriter:
         else:
             self._abandon()
 
+    def _begin(self) -> None:
+        remove_store(self._root)
+        write_metadata(self._root, self._metadata)
+        for name in (*self._metadata.views, COLUMNS_DIRECTORY):
+            (self._root / name).mkdir()
+        sync_directory(self._root)
+
+    def _complete(self) -> None:
+        if self._group < self._n_recorded_groups:
+            raise StoreError(
+                f"{self._root}: the data ends after {self._n_rows} examples, the store was begun "
+                f"with {self._metadata.n_examples}; give the same data, or overwrite=True to "
+                "start over"
+            )
+        if not self._n_rows:
+            raise StoreError(
+                f"{self._root}: no examples were appended, expected at least one; the store "
+                "stays incomplete"
+            )
+        # In one step with the last shards: shorter ones are never part of an incomplete store.
+        self._metadata.complete = True
+        if self._rows_in_group:
+            self._finish_group()
+        else:
+            write_metadata(self._root, self._metadata)
+
+    def _check_usable(self) -> None:
+        if self._closed or self._failed:
+            state = "has failed" if self._failed else "is closed"
+            raise StoreError(f"{self._root}: the writer {state}; make a new one to write more")
+
     def _abandon(self) -> None:
         self._failed = True
+        self._discard()
+        self._lock.release()
+
+    def _discard(self) -> None:
         for shard in self._shards.values():
             shard.discard()
         self._shards.clear()
+        for name in self._metadata.columns:
+            path = shard_file(self._root, f"{COLUMNS_DIRECTORY}/{name}", self._group)
+            with suppress(OSError):
+                temporary(path).unlink(missing_ok=True)
 
     def _check_columns(
         self, columns: Mapping[str, npt.ArrayLike], n_rows: int
     ) -> dict[str, npt.NDArray[Any]]:
-        entries = {name: np.asarray(values) for name, values in columns.items()}
-        known = self._metadata.columns
-        if self.n_examples:
-            _check_names(columns, known, "columns")
-        else:
-            known = {name: _make_column(name, values) for name, values in entries.items()}
-        for name, column in known.items():
-            values = entries[name]
-            if values.shape != (n_rows, *column.shape):
-                raise StoreError(
-                    f"column {name!r}: has shape {values.shape}, expected "
-                    f"{(n_rows, *column.shape)}: one entry for each row of the blocks"
-                )
-            if column.dtype == "str":
-                fits = values.dtype.kind == "U"
-            else:
-                fits = np.can_cast(values.dtype, column.dtype, "same_kind")
-            if not fits:
-                raise StoreError(
-                    f"column {name!r}: has dtype {values.dtype}, expected {column.dtype} as in "
-                    "the first block; convert it"
-                )
-            if column.dtype != "str":
-                converted = values.astype(column.dtype)
-                if not np.array_equal(converted, values, equal_nan=values.dtype.kind == "f"):
-                    raise StoreError(
-                        f"column {name!r}: a value of dtype {values.dtype} changes as "
-                        f"{column.dtype}, the dtype of the first block; use {values.dtype} in all"
-                    )
-                entries[name] = converted
+        is_first = not (self._metadata.shards or self._rows_in_group)
+        known = None if is_first else self._metadata.columns
+        entries, found = check_columns(columns, known, n_rows)
         if n_rows:
-            self._metadata.columns = dict(known)
+            self._metadata.columns = found
         return entries
+
+    def _add(
+        self,
+        n_rows: int,
+        inputs: npt.NDArray[np.uint8] | None,
+        blocks: Mapping[str, npt.NDArray[Any]],
+        columns: Mapping[str, npt.NDArray[Any]],
+    ) -> None:
+        if inputs is not None and (inputs.dtype != np.uint8 or inputs.shape[:-1] != (n_rows,)):
+            raise StoreError(
+                f"inputs is {inputs.dtype} of shape {inputs.shape}, expected uint8 of shape "
+                f"({n_rows}, n)"
+            )
+        start = 0
+        try:
+            while start < n_rows:
+                stop = min(n_rows, start + self._rows_of_group() - self._rows_in_group)
+                self._add_inputs(None if inputs is None else inputs[start:stop])
+                if self._group >= self._n_recorded_groups - 1:
+                    self._write_rows(blocks, columns, start, stop)
+                self._rows_in_group += stop - start
+                self._n_rows += stop - start
+                if self._rows_in_group == self._rows_of_group():
+                    self._finish_group()
+                start = stop
+        except OSError as error:
+            self._abandon()
+            raise _cannot_write(self._root, error) from error
+        except BaseException:
+            # Some views have rows now that others lack, so that nothing may follow.
+            self._abandon()
+            raise
+
+    def _rows_of_group(self) -> int:
+        if self._group < self._n_recorded_groups:
+            return self._metadata.shards[self._group].rows
+        if self._metadata.complete:
+            raise StoreError(
+                f"{self._root}: there are more examples than the {self._metadata.n_examples} of "
+                "the complete store that is here; choose another path, or overwrite=True"
+            )
+        return self._rows_per_shard
+
+    def _add_inputs(self, inputs: npt.NDArray[np.uint8] | None) -> None:
+        if self._rows_in_group and (inputs is None) != (self._inputs is None):
+            raise StoreError("inputs are given for some rows; expected for all or for none")
+        if inputs is not None:
+            self._inputs = self._inputs or hashlib.sha256()
+            self._inputs.update(np.ascontiguousarray(inputs).data)
 
     def _write_rows(
         self,
@@ -239,154 +349,69 @@ class StoreWriter:
         start: int,
         stop: int,
     ) -> None:
-        index = len(self._metadata.shards)
-        try:
-            for name, view in self._metadata.views.items():
-                if name not in self._shards:
-                    shape = (self._rows_per_shard, view.n_columns)
-                    path = shard_file(self._root, name, index)
-                    self._shards[name] = OpenShard(path, DTYPES[view.dtype], shape)
-                self._shards[name].write(blocks[name][start:stop])
-        except OSError as error:
-            raise _cannot_write(self._root, error) from error
+        for name, view in self._metadata.views.items():
+            if name not in self._shards:
+                shape = (self._rows_of_group(), view.n_columns)
+                path = shard_file(self._root, name, self._group)
+                self._shards[name] = OpenShard(path, DTYPES[view.dtype], shape)
+            self._shards[name].write(blocks[name][start:stop])
         for name, values in columns.items():
             # A copy, since the caller may fill the same array again.
             self._columns.setdefault(name, []).append(values[start:stop].copy())
-        self._rows_in_group += stop - start
-        if self._rows_in_group == self._rows_per_shard:
-            self._finish_group()
 
     def _finish_group(self) -> None:
-        rows, index = self._rows_in_group, len(self._metadata.shards)
-        checksums: dict[str, str] = {}
-        views: dict[str, View] = {}
-        try:
-            for name, view in self._metadata.views.items():
-                content = self._shards[name].finish(rows)
-                checksums[name] = hashlib.sha256(content.whole.data).hexdigest()
-                found = statistics([content.array], view.dtype, view.scale)
-                views[name] = _add_statistics(view, self._metadata.n_examples, found, rows)
-            for name, column in self._metadata.columns.items():
-                directory = f"{COLUMNS_DIRECTORY}/{name}"
-                path = shard_file(self._root, directory, index)
-                path.parent.mkdir(exist_ok=True)
-                checksums[directory] = write_column(path, column, self._columns[name])
-            # Only now, when all files of the group are on disk, do they get their names.
-            for shard in self._shards.values():
-                shard.publish()
-            for name in self._metadata.columns:
-                path = shard_file(self._root, f"{COLUMNS_DIRECTORY}/{name}", index)
-                temporary(path).replace(path)
-            for directory in checksums:
-                sync_directory(self._root / directory)
-            self._metadata.views = views
-            self._metadata.shards.append(ShardGroup(rows, checksums))
-            write_metadata(self._root, self._metadata)
-        except OSError as error:
-            raise _cannot_write(self._root, error) from error
+        inputs = None if self._inputs is None else self._inputs.hexdigest()
+        if self._group < self._n_recorded_groups - 1:
+            check_group(self._root, self._metadata, self._group, {}, inputs)
+        else:
+            self._finish_files(inputs)
         self._shards.clear()
         self._columns.clear()
+        self._inputs = None
         self._rows_in_group = 0
+        self._group += 1
+
+    def _finish_files(self, inputs: str | None) -> None:
+        rows, index = self._rows_in_group, self._group
+        checksums: dict[str, str] = {}
+        views: dict[str, View] = {}
+        with ThreadPoolExecutor(_FINISHING_THREADS, "cofactor-shard") as pool:
+            finished = pool.map(lambda view: self._finish_view(view, rows), self._shards)
+            for view, (checksum, found) in zip(
+                self._metadata.views.values(), finished, strict=True
+            ):
+                checksums[view.name] = checksum
+                views[view.name] = add_statistics(view, self._metadata.n_examples, found, rows)
+        for name, column in self._metadata.columns.items():
+            directory = f"{COLUMNS_DIRECTORY}/{name}"
+            path = shard_file(self._root, directory, index)
+            path.parent.mkdir(exist_ok=True)
+            checksums[directory] = write_column(path, column, self._columns[name])
+        recorded = index < self._n_recorded_groups
+        if recorded:
+            check_group(self._root, self._metadata, index, checksums, inputs)
+        # Only now, when all files of the group are on disk, do they get their names. Those of a
+        # group that was recorded before replace what is the same.
+        for directory in checksums:
+            path = shard_file(self._root, directory, index)
+            temporary(path).replace(path)
+        for directory in (*checksums, COLUMNS_DIRECTORY):
+            sync_directory(self._root / directory)
+        if not recorded:
+            self._metadata.views = views
+            self._metadata.shards.append(ShardGroup(rows, checksums, inputs))
+            write_metadata(self._root, self._metadata)
+
+    def _finish_view(self, name: str, rows: int) -> tuple[str, Statistics]:
+        view = self._metadata.views[name]
+        content = self._shards[name].finish(rows)
+        checksum = hashlib.sha256(content.whole.data).hexdigest()
+        return checksum, statistics([content.array], view.dtype, view.scale)
 
 
 def _cannot_write(root: Path, error: OSError) -> StoreError:
     where = error.filename or root
     return StoreError(
         f"{where}: cannot be written: {error.strerror or error}; the store stays incomplete, free "
-        "the disk or fix the permissions and write it again"
+        "the disk or fix the permissions and go on with resume=True"
     )
-
-
-def _check_names(given: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
-    if given.keys() != expected.keys():
-        raise StoreError(
-            f"{what} are {sorted(map(str, given))}, expected {sorted(expected)} in every block"
-        )
-
-
-def _make_views(views: Mapping[str, Mapping[str, Any]]) -> dict[str, View]:
-    if not views:
-        raise StoreError("views is empty, expected at least one view")
-    result: dict[str, View] = {}
-    for name, options in views.items():
-        check_name(name, "view")
-        unknown = set(options) - {"shape", "dtype", "scale"}
-        if unknown or not {"shape", "dtype"} <= set(options):
-            raise StoreError(
-                f"view {name!r}: has the keys {sorted(options)}, expected shape, dtype and, for "
-                "uint8, scale"
-            )
-        shape = options["shape"]
-        lengths = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-        if not all(
-            isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in lengths
-        ):
-            raise StoreError(f"view {name!r}: shape is {shape!r}, expected positive integers")
-        dtype, scale = options["dtype"], options.get("scale", 1.0)
-        if not isinstance(dtype, str) or dtype not in DTYPES:
-            raise StoreError(
-                f"view {name!r}: dtype is {dtype!r}, expected one of {', '.join(DTYPES)}"
-            )
-        if not isinstance(scale, numbers.Real) or not 0 < float(scale) < math.inf:
-            raise StoreError(f"view {name!r}: scale is {scale!r}, expected a positive number")
-        if dtype != "uint8" and scale != 1.0:
-            raise StoreError(
-                f"view {name!r}: scale is {scale!r} with dtype {dtype}; only uint8 has a scale"
-            )
-        view = View(name, tuple(int(n) for n in lengths), dtype, float(scale))
-        result[name] = replace(view, sum_of_squares=0.0, minimum=0.0, maximum=0.0, n_nonfinite=0)
-    return result
-
-
-def _add_statistics(view: View, rows: int, found: Statistics, found_rows: int) -> View:
-    """Return a view of some rows with the statistics of more rows added."""
-    known = Statistics(
-        view.sum_of_squares or 0.0,
-        view.minimum or 0.0,
-        view.maximum or 0.0,
-        view.n_nonfinite or 0,
-    )
-    squares = known.sum_of_squares + found.sum_of_squares
-    if not math.isfinite(squares):
-        raise StoreError(
-            f"view {view.name!r}: the sum of squares exceeds the range of float64; scale the "
-            "values down"
-        )
-    # Extremes of nothing finite are stored as 0.0 and must not take part.
-    parts = [
-        part
-        for part, n_rows in ((known, rows), (found, found_rows))
-        if part.n_nonfinite < n_rows * view.n_columns
-    ]
-    return replace(
-        view,
-        sum_of_squares=squares,
-        minimum=min((part.minimum for part in parts), default=0.0),
-        maximum=max((part.maximum for part in parts), default=0.0),
-        n_nonfinite=known.n_nonfinite + found.n_nonfinite,
-    )
-
-
-def _check_rows_per_shard(rows_per_shard: int | None, views: Mapping[str, View]) -> int:
-    if rows_per_shard is None:
-        sizes = [view.nbytes for view in views.values()]
-        rows = min(_SHARD_BYTES // max(sizes), _GROUP_BYTES // sum(sizes))
-        return max(1, rows // PANEL_ROWS) * PANEL_ROWS
-    if not isinstance(rows_per_shard, int) or rows_per_shard <= 0 or rows_per_shard % PANEL_ROWS:
-        raise StoreError(
-            f"rows_per_shard is {rows_per_shard}, expected a positive multiple of {PANEL_ROWS}"
-        )
-    return rows_per_shard
-
-
-def _make_column(name: str, values: npt.NDArray[Any]) -> Column:
-    check_name(name, "column")
-    dtype = "str" if values.dtype.kind == "U" else values.dtype.name
-    if dtype not in COLUMN_DTYPES:
-        raise StoreError(
-            f"column {name!r}: has dtype {values.dtype}, expected numbers, booleans or strings; "
-            "convert it, for instance with numpy.asarray(values, dtype=str)"
-        )
-    if 0 in values.shape[1:]:
-        raise StoreError(f"column {name!r}: has shape {values.shape}, expected no empty axis")
-    return Column(name, dtype, values.shape[1:])

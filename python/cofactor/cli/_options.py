@@ -75,6 +75,38 @@ def names_option(*flags: str, required: bool = False, help_text: str) -> Decorat
     )
 
 
+def by_view_option(
+    flag: str, metavar: str, help_text: str, parse: Callable[[str], Any] = str
+) -> Decorator:
+    """Add an option that takes one value, or a value for each of some views."""
+
+    def read(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> Any:
+        parts = [part.strip() for value in values for part in value.split(",") if part.strip()]
+        if len(parts) == 1 and "=" not in parts[0]:
+            return parse(parts[0])
+        if not all("=" in part for part in parts):
+            raise click.BadParameter(
+                f"{','.join(parts)!r} is neither one value nor like layer3=VALUE,layer4=VALUE"
+            )
+        split = [part.rpartition("=") for part in parts]
+        return {view: parse(value) for view, _, value in split} or None
+
+    return click.option(
+        flag, multiple=True, callback=read, metavar=f"{metavar}|VIEW={metavar},...", help=help_text
+    )
+
+
+def parse_size(text: str) -> str | tuple[int, ...]:
+    """Read `4x4`, or leave a word as it is; for :func:`by_view_option`."""
+    parts = text.split("x")
+    return tuple(map(int, parts)) if len(parts) > 1 and all(map(str.isdecimal, parts)) else text
+
+
+def parse_index(text: str) -> str | int:
+    """Read a number, or leave a word as it is; for :func:`by_view_option`."""
+    return int(text) if text.isdecimal() else text
+
+
 def numbers_option(flag: str, help_text: str) -> Decorator:
     """Add an option that takes numbers separated by commas."""
 

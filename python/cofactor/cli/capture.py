@@ -9,10 +9,13 @@ import click
 
 from cofactor.cli._help import Verb
 from cofactor.cli._options import (
+    by_view_option,
     names_option,
     numbers_option,
     out_option,
+    parse_index,
     parse_keywords,
+    parse_size,
     quiet_option,
     terminal,
 )
@@ -23,6 +26,8 @@ cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
     --mean 0.5071,0.4865,0.4409 --std 0.2673,0.2564,0.2762 --out acts/
 cofactor capture --model resnet50 --weights pretrained --data photos/ \\
     --image-size 224 --layers 'layer?' --pool avg --out acts/
+cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos/ \\
+    --image-size 224 --layers blocks.9 --positions --negative split --out acts/
 """
 
 
@@ -65,13 +70,34 @@ cofactor capture --model resnet50 --weights pretrained --data photos/ \\
 )
 @numbers_option("--mean", "Mean per channel, in units of [0, 1], to normalise images with.")
 @numbers_option("--std", "Standard deviation per channel, likewise.")
-@click.option(
+@by_view_option(
     "--dtype",
-    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
-    default="float16",
-    help="How activations are stored.",
+    "DTYPE",
+    "How activations are stored: float16, bfloat16, float32 or float64.  [default: float16]",
 )
-@click.option("--pool", type=click.Choice(["avg", "max"]), help="Reduce feature maps to channels.")
+@by_view_option(
+    "--pool",
+    "avg|max|HxW",
+    "Reduce feature maps to channels, or to maps of this size by means.",
+    parse_size,
+)
+@by_view_option(
+    "--negative",
+    "relu|shift|split",
+    "What reading does to negative activations: 0 instead, minus the minimum, or columns of "
+    "their own.",
+)
+@click.option(
+    "--positions", is_flag=True, help="Make every position of one layer's map an example."
+)
+@by_view_option(
+    "--element", "INDEX", "Which output of a layer that returns several to keep.", parse_index
+)
+@click.option(
+    "--predictions/--no-predictions",
+    default=True,
+    help="Keep the class that the network gives; without, it stops after the last layer.",
+)
 @click.option("--batch-size", type=int, default=256, help="Images that run at once.")
 @click.option(
     "--image-size", type=int, help="Scale images to this shorter side and cut the square."
@@ -81,6 +107,11 @@ cofactor capture --model resnet50 --weights pretrained --data photos/ \\
     "--max-examples",
     type=int,
     help="At most so many: spread evenly over files or rows, the first ones of a loader.",
+)
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    help="Go on with a capture that was interrupted.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 @out_option("Directory of the activation store.")
@@ -96,19 +127,25 @@ def command(
     pixels: bool,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
-    dtype: str,
-    pool: str | None,
+    dtype: str | dict[str, str] | None,
+    pool: Any,
+    negative: str | dict[str, str | None] | None,
+    positions: bool,
+    element: Any,
+    predictions: bool,
     batch_size: int,
     image_size: int | None,
     device: str | None,
     max_examples: int | None,
+    resume: bool,
     overwrite: bool,
     out: Path,
 ) -> None:
     """Keep the activations of a network's layers.
 
     Runs images through the network once and writes what the layers gave, and with --pixels the
-    images too, to a directory that is read without being loaded.
+    images too, to a directory that is read without being loaded. A capture that was interrupted
+    goes on when the same command is given again.
     """
     if mean is not None and std is not None:
         normalize = (mean, std)
@@ -125,7 +162,8 @@ def command(
     from cofactor.models import load_model
 
     # Before the model is loaded, which may take long.
-    check_destination(out, overwrite)
+    resume = resume and not overwrite
+    check_destination(out, overwrite, resume)
     images = load_images(
         data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
     )
@@ -138,32 +176,23 @@ def command(
             layers,
             pixels=pixels,
             normalize=normalize,
-            dtype=dtype,
+            dtype=dtype or "float16",
+            pool=pool,
+            negative=negative,
+            positions=positions,
+            element=element,
+            predictions=predictions,
             out=out,
             device=device,
             attributes=images.attributes,
+            resume=resume,
             overwrite=overwrite,
-            progress=screen.shows_progress,
-            pool=pool,
+            progress=not screen.quiet,
         )
-    except BaseException:
-        _remove_unfinished(out)
+    except KeyboardInterrupt:
+        click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
         raise
     screen.say(repr(store))
     if {"labels", "predictions"} <= set(store.columns):
         accuracy = (store.columns["labels"] == store.columns["predictions"]).mean()
         screen.say(f"  accuracy of the network: {accuracy:.3f}")
-
-
-def _remove_unfinished(out: Path) -> None:
-    from cofactor._store.destination import remove_store
-    from cofactor._store.metadata_reader import read_metadata
-    from cofactor.store import StoreError
-
-    try:
-        finished = read_metadata(out).complete
-    except (StoreError, OSError):
-        return
-    if not finished:
-        remove_store(out)
-        out.rmdir()

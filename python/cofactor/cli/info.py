@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from cofactor._terminal import Terminal
 from cofactor.cli._fits import print_fit
 from cofactor.cli._help import Verb
 from cofactor.cli._options import terminal
+
+if TYPE_CHECKING:
+    from cofactor.store import View
 
 EXAMPLES = """\
 cofactor info acts/
@@ -68,9 +72,43 @@ def _installation(screen: Terminal) -> None:
 
 
 def _store(screen: Terminal, path: Path) -> None:
+    from cofactor._store.metadata_reader import read_metadata
     from cofactor.store import ActivationStore
 
-    screen.say(repr(ActivationStore(path)))
+    metadata = read_metadata(path)
+    if not metadata.complete:
+        screen.say(
+            f"{path}: an activation store that is incomplete, with {metadata.n_examples:,} "
+            f"examples of {', '.join(metadata.views)}; the capture that began it goes on with it"
+        )
+        return
+    store = ActivationStore(path)
+    screen.say(repr(store))
+    rows = [
+        [
+            view.name,
+            f"{view.n_columns:,}",
+            _number(view.minimum),
+            _number(view.maximum),
+            _number(None if view.sum_of_squares is None else _root_mean_square(view, len(store))),
+            _number(view.n_nonfinite),
+        ]
+        for view in store.views.values()
+    ]
+    screen.table(["view", "columns", "minimum", "maximum", "RMS", "NaN, infinite"], rows)
+    if store.source:
+        screen.say("")
+        for name, value in store.source.items():
+            screen.say(f"  {name}: {value}")
+
+
+def _root_mean_square(view: View, n_rows: int) -> float:
+    n_values = n_rows * view.n_columns
+    return float((view.sum_of_squares or 0.0) / n_values) ** 0.5 if n_values else 0.0
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.6g}"
 
 
 def _fit(screen: Terminal, path: Path) -> None:
