@@ -426,19 +426,21 @@ def importance_text(work: Path) -> str:
         for row in rows:
             by_concept.setdefault(int(row["concept"]), []).append(row)
         for r, members in by_concept.items():
-            n = np.array([float(m["n_examples"]) for m in members])
-            drops = np.array([float(m["accuracy_drop"]) for m in members])
-            top = np.argsort(-drops)[:5]
+            n, drops, kl = (
+                np.array([float(member[what]) for member in members])
+                for what in ("n_examples", "accuracy_drop", "kl")
+            )
+            top = np.argsort(-kl)[:4]
             strongest.append(
                 [
                     layer,
                     str(r),
                     f"{(n * drops).sum() / n.sum():.3f}",
-                    f"{drops[top].mean():.3f}",
-                    ", ".join(members[t]["name"] for t in top),
+                    f"{(n * kl).sum() / n.sum():.3f}",
+                    ", ".join(f"{members[t]['name']} {kl[t]:.2f}" for t in top),
                 ]
             )
-    header = ["layer", "concept", "drop, all classes", "drop, five classes", "these classes"]
+    header = ["layer", "concept", "drop of accuracy", "KL", "classes of the largest KL"]
     return text + "\n" + markdown(header, strongest)
 
 
