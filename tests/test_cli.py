@@ -19,7 +19,18 @@ import cofactor
 from cofactor._terminal import Terminal
 from cofactor.cli import main
 
-VERBS = ["layers", "capture", "verify", "fit", "encode", "report", "info", "bench", "demo"]
+VERBS = [
+    "layers",
+    "capture",
+    "verify",
+    "fit",
+    "encode",
+    "report",
+    "compare",
+    "info",
+    "bench",
+    "demo",
+]
 
 Run = Callable[..., "Finished"]
 
