@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <numeric>
 #include <string>
+#include <utility>
 
 #include "als/acceleration.h"
 #include "als/loss.h"
@@ -32,7 +34,7 @@ void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
 }
 
 double trace_c(const Backend& backend, const Problem& problem, int first, int rank) {
-  const auto c = backend.c(0);
+  const auto c = backend.c(kEveryRow);
   const auto k = static_cast<std::size_t>(problem.total_rank());
   double trace = 0.0;
   for (int r = first; r < first + rank; ++r) trace += c[static_cast<std::size_t>(r) * (k + 1)];
@@ -162,6 +164,58 @@ bool ends_rounding(std::vector<FitState>& states, FitResult& result, bool one_le
   return true;
 }
 
+/// The fits that a backend holds, which are those of the problem less the ones dropped.
+struct LiveFits {
+  LiveFits(const Problem& whole, bool extrapolate) : problem(whole) {
+    for (const int rank : problem.ranks) {
+      numbers.push_back(states.size());
+      states.emplace_back(extrapolate, rank);
+    }
+  }
+  Problem problem;
+  std::vector<std::size_t> numbers;  ///< in the whole problem
+  std::vector<FitState> states;
+};
+
+/// Copies the input factors of one live fit into the result.
+void take_factors(const Backend& backend, const LiveFits& live, std::size_t fit,
+                  FitResult& result) {
+  result.factors.resize(result.fits.size());
+  std::vector<std::vector<double>>& factors = result.factors[live.numbers[fit]];
+  const auto begin = std::accumulate(live.problem.ranks.begin(),
+                                     live.problem.ranks.begin() + static_cast<std::ptrdiff_t>(fit),
+                                     std::int64_t{0});
+  for (int v = 0; v < live.problem.num_views(); ++v) {
+    const std::int64_t columns = live.problem.views[static_cast<std::size_t>(v)].columns;
+    std::vector<double> all(static_cast<std::size_t>(live.problem.total_rank() * columns));
+    backend.get_factor(Factor::kInput, v, all.data());
+    const auto first = all.begin() + begin * columns;
+    factors.emplace_back(first, first + live.problem.ranks[fit] * columns);
+  }
+}
+
+/// Takes the fits that are done out of the backend.
+void drop_finished(Backend& backend, LiveFits& live, FitResult& result) {
+  std::vector<int> kept, ranks;
+  std::vector<std::size_t> numbers;
+  std::vector<FitState> states;
+  for (std::size_t f = 0; f < live.states.size(); ++f) {
+    if (live.states[f].done) {
+      take_factors(backend, live, f, result);
+      continue;
+    }
+    kept.push_back(static_cast<int>(f));
+    ranks.push_back(live.problem.ranks[f]);
+    numbers.push_back(live.numbers[f]);
+    states.push_back(live.states[f]);
+  }
+  if (kept.size() == live.states.size()) return;
+  backend.keep(kept);
+  live.problem.ranks = std::move(ranks);
+  live.numbers = std::move(numbers);
+  live.states = std::move(states);
+}
+
 }  // namespace
 
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
@@ -169,41 +223,40 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
   FitResult result;
   result.fits.resize(problem.ranks.size());
-  std::vector<FitState> states;
-  for (const int rank : problem.ranks) states.emplace_back(options.extrapolate, rank);
+  LiveFits live(problem, options.extrapolate);
+  std::vector<FitState>& states = live.states;
   bool may_switch = options.compute == Compute::kAuto && options.max_iterations > 1;
   const bool rounds = options.compute == Compute::kBFloat16 || may_switch;
   backend.set_precision(rounds ? Precision::kBFloat16 : Precision::kFull);
   for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
     const auto start = std::chrono::steady_clock::now();
-    read_all(backend, source, reducer, PassMode::kFit, nullptr, problem.total_rank());
+    read_all(backend, source, reducer, PassMode::kFit, nullptr, live.problem.total_rank());
     ++result.passes;
     backend.solve_h();
     std::vector<std::vector<int>> dead;  // asked for now, as more passes would overwrite C
-    for (int f = 0; f < problem.num_fits(); ++f) {
-      dead.push_back(dead_components(backend, problem, f));
+    for (int f = 0; f < live.problem.num_fits(); ++f) {
+      dead.push_back(dead_components(backend, live.problem, f));
     }
     const auto rows = backend.row_sums();
-    const auto losses =
-        losses_of_pass(backend, problem, source, reducer, function, options.verify, result.passes);
+    const auto losses = losses_of_pass(backend, live.problem, source, reducer, function,
+                                       options.verify, result.passes);
     for (std::size_t f = 0; f < states.size(); ++f) {
+      FitTrace& trace = result.fits[live.numbers[f]];
       check_finite(losses[f], rows[f], backend.compute_size());
       const bool was_done = states[f].done;
-      const std::size_t accepted = result.fits[f].losses.size();
-      take_step(backend, static_cast<int>(f), losses[f], options, states[f], result.fits[f]);
+      const std::size_t accepted = trace.losses.size();
+      take_step(backend, static_cast<int>(f), losses[f], options, states[f], trace);
       // A row that no later pass would fit is no result.
-      if (result.fits[f].losses.size() == accepted || iteration == options.max_iterations) {
-        dead[f].clear();
-      }
+      if (trace.losses.size() == accepted || iteration == options.max_iterations) dead[f].clear();
       if (was_done || !options.progress) continue;
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      options.progress({static_cast<int>(f), iteration, losses[f].relative,
-                        result.fits[f].losses.size() > accepted, elapsed.count()});
+      options.progress({static_cast<int>(live.numbers[f]), iteration, losses[f].relative,
+                        trace.losses.size() > accepted, elapsed.count()});
     }
     bool all_done = true;
     for (std::size_t f = 0; f < states.size(); ++f) {
-      revive(backend, problem, source, static_cast<int>(f), dead[f], states[f], result.fits[f],
-             result.passes);
+      revive(backend, live.problem, source, static_cast<int>(f), dead[f], states[f],
+             result.fits[live.numbers[f]], result.passes);
       all_done = all_done && states[f].done;
     }
     if (may_switch && ends_rounding(states, result, iteration + 1 >= options.max_iterations)) {
@@ -212,11 +265,14 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
       continue;
     }
     if (all_done) break;
+    if (options.drop_finished && !may_switch) drop_finished(backend, live, result);
   }
   backend.set_precision(Precision::kFull);
   for (std::size_t f = 0; f < states.size(); ++f) {
     backend.restore(static_cast<int>(f));
-    if (result.fits[f].stop_reason.empty()) result.fits[f].stop_reason = "max_iter";
+    FitTrace& trace = result.fits[live.numbers[f]];
+    if (trace.stop_reason.empty()) trace.stop_reason = "max_iter";
+    if (options.drop_finished) take_factors(backend, live, f, result);
   }
   return result;
 }
@@ -225,13 +281,15 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
                         void* w) {
   const LossFunction function(problem, sum_of_squares, backend.compute_size());
+  // Rows that lack views have a Gram matrix of their own each, and no common one gives the loss.
+  exact = exact || problem.has_missing_views();
   if (exact) backend.adopt_input();
   read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w,
            problem.total_rank());
   EncodeResult result;
   const auto rows = backend.row_sums();
   const auto terms = exact ? backend.terms() : std::vector<std::vector<ViewTerms>>{};
-  const auto c = backend.c(0);
+  const auto c = backend.c(kEveryRow);
   const auto k = static_cast<std::size_t>(problem.total_rank());
   std::size_t first = 0;
   for (std::size_t f = 0; f < problem.ranks.size(); ++f) {
@@ -254,6 +312,36 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
     first += rank;
   }
   return result;
+}
+
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+                    const AlsOptions& options, std::vector<double>& past) {
+  class Accumulating final : public Reducer {
+   public:
+    explicit Accumulating(const std::vector<double>& before) : past(before) {}
+    void all_reduce(std::span<double> sums) override {
+      for (std::size_t i = 0; i < past.size(); ++i) sums[i] += past[i];
+      total.assign(sums.begin(), sums.end());
+    }
+    const std::vector<double>& past;
+    std::vector<double> total;
+  } reducer(past);
+  const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
+  FitTrace trace;
+  for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
+    read_all(backend, source, reducer, PassMode::kFit, nullptr, problem.total_rank());
+    backend.solve_h();
+    const auto rows = backend.row_sums();
+    const Loss loss = function.from_sums(backend.terms()[0], rows[0],
+                                         trace_c(backend, problem, 0, problem.ranks[0]));
+    check_finite(loss, rows[0], backend.compute_size());
+    trace.losses.push_back(loss.relative);
+    trace.view_losses = loss.by_view;
+    ++trace.iterations;
+    backend.advance(0, 0.0);
+  }
+  past = std::move(reducer.total);
+  return trace;
 }
 
 void als_sums(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,

@@ -37,6 +37,9 @@ struct AlsOptions {
   Compute compute = Compute::kFull;
   /// Always compute the residual explicitly, one more read of the data a pass.
   bool verify = false;
+  /// Compute no further passes for fits that have converged. `backend` then ends with what was
+  /// left, and the factors of all fits are in the result.
+  bool drop_finished = false;
   std::vector<double> sum_of_squares;  ///< ||X_v||^2 of every view
   std::function<void(const IterationInfo&)> progress;
 };
@@ -54,12 +57,21 @@ struct FitTrace {
 struct FitResult {
   std::vector<FitTrace> fits;
   int passes = 0;  ///< reads of the data
+  /// With `drop_finished`, H by fit and view, row-major.
+  std::vector<std::vector<std::vector<double>>> factors;
 };
 
 /// Exact alternating least squares: one read of the data an iteration. The input factors of
 /// `backend` are the start and, afterwards, the result.
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
                   const AlsOptions& options);
+
+/// Iterations on rows that never come back. `past` holds the sums of the rows before them, as a
+/// pass leaves them for the reducer, and receives those sums plus the new rows'; empty at first. It
+/// is for one fit and takes `max_iterations` and `sum_of_squares`, of all rows so far, from
+/// the options; the losses are of the W that each row was last solved with.
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+                    const AlsOptions& options, std::vector<double>& past);
 
 struct EncodeResult {
   std::vector<double> losses;                    ///< relative, by fit

@@ -15,10 +15,13 @@ int first_component(const Problem& problem, int fit) {
   return std::accumulate(problem.ranks.begin(), problem.ranks.begin() + fit, 0);
 }
 
-bool penalised(const Problem& problem) {
-  return problem.l1_w > 0 || problem.l2_w > 0 ||
-         std::any_of(problem.views.begin(), problem.views.end(),
-                     [](const ViewSpec& view) { return view.l1_h > 0 || view.l2_h > 0; });
+/// Whether a component that no row has may be meant to be so, or is not free to take a row.
+bool may_stay_dead(const Problem& problem) {
+  return problem.l1_w > 0 || problem.l2_w > 0 || problem.unit_rows || problem.penalises_groups() ||
+         problem.has_missing_views() ||
+         std::any_of(problem.views.begin(), problem.views.end(), [](const ViewSpec& view) {
+           return view.l1_h > 0 || view.l2_h > 0 || view.fixed;
+         });
 }
 
 void for_each_block(BlockSource& source, const std::function<void(const Block&)>& visit) {
@@ -69,7 +72,7 @@ class RowOutput {
   std::vector<std::byte> bytes_;
 };
 
-/// sum_v w_v ||X_v[i]||^2 of every row.
+/// sum_v w_v ||X_v[i]||^2 of every row, times its weight.
 std::vector<double> row_squares(Backend& backend, const Problem& problem, BlockSource& source) {
   std::vector<double> squares;
   for_each_block(source, [&](const Block& block) {
@@ -101,12 +104,13 @@ std::vector<std::int64_t> worst_rows(Backend& backend, const Problem& problem, B
   for (std::int64_t i = 0; i < source.rows(); ++i) {
     double& residual = residuals[static_cast<std::size_t>(i)];
     const double least = rounding * residual;
+    const double weight = problem.row_terms.weight_of(i);
     for (int r = 0; r < rank; ++r) {
       double model = 0.0;
       for (int l = 0; l < rank; ++l) {
         model += gram[static_cast<std::size_t>(r * rank + l)] * w(i, first + l);
       }
-      residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
+      residual += weight * w(i, first + r) * (model - 2.0 * b(i, first + r));
     }
     if (residual > least) rows.push_back(i);
   }
@@ -122,8 +126,8 @@ std::vector<std::int64_t> worst_rows(Backend& backend, const Problem& problem, B
 
 std::vector<int> dead_components(const Backend& backend, const Problem& problem, int fit) {
   std::vector<int> dead;
-  if (penalised(problem)) return dead;
-  const auto c = backend.c(0);
+  if (may_stay_dead(problem)) return dead;
+  const auto c = backend.c(kEveryRow);
   const int first = first_component(problem, fit);
   const auto step = static_cast<std::size_t>(problem.total_rank()) + 1;
   for (int r = first; r < first + problem.ranks[static_cast<std::size_t>(fit)]; ++r) {

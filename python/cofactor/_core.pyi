@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitTrace', 'IterationInfo', 'MachinePeak', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
+__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitTrace', 'IterationInfo', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
 class Source:
     """
     Views as lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
@@ -15,6 +15,12 @@ class Source:
         ...
     @property
     def n_rows(self) -> int:
+        ...
+class RowTerms:
+    """
+    What a problem knows of single rows: weights, which views they have (an index into patterns of one flag a view) and their groups.
+    """
+    def __init__(self, *, weight: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, pattern: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, patterns: collections.abc.Sequence[collections.abc.Sequence[bool]] = [], group: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, n_groups: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         ...
 class IterationInfo:
     """
@@ -85,11 +91,11 @@ class Engine:
     """
     A problem, its data and its factors on one device.
     """
-    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None) -> None:
         ...
     def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
         ...
-    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None) -> FitResult:
+    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None, drop_finished: bool = False) -> FitResult:
         ...
     def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         ...
@@ -97,6 +103,8 @@ class Engine:
         """
         C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
         """
+    def online(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], past: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, iterations: typing.SupportsInt | typing.SupportsIndex) -> tuple[FitTrace, numpy.typing.NDArray[numpy.float64]]:
+        ...
     def power(self, y: numpy.ndarray | None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
         C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y.
@@ -111,8 +119,21 @@ class Engine:
         Whether products are in float64.
         """
     @property
+    def group_norms(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        Norms of W by group and component, at which the penalty on groups is majorised.
+        """
+    @group_norms.setter
+    def group_norms(self, arg1: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
+    @property
     def n_rows(self) -> int:
         ...
+    @property
+    def row_weight(self) -> numpy.typing.NDArray[numpy.float64] | None:
+        """
+        Weights of the rows, if any.
+        """
 class MachinePeak:
     """
     What the machine can do at most, per second.
