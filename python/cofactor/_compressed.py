@@ -48,7 +48,7 @@ def power_step(
     q : ndarray of shape (sum of columns, rank)
         Directions.
     y : ndarray of shape (n_examples, rank), optional
-        Receives Y.
+        Receives Y. Rows of A and of Y are scaled by the roots of the examples' weights, if any.
 
     Returns
     -------
@@ -62,6 +62,8 @@ def power_step(
         part = q[edges[v] : edges[v + 1]].T
         engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
     c, s = engine.power(y)
+    if y is not None and engine.row_weight is not None:
+        y *= np.sqrt(engine.row_weight)[:, np.newaxis]
     return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._examples import ExampleTerms
 from .store import ActivationStore
 
 __all__ = ["ViewData", "Views", "load_views"]
@@ -40,6 +41,7 @@ class Views:
 
     views: list[ViewData]
     fingerprint: str | None
+    terms: ExampleTerms = field(default_factory=ExampleTerms)
 
     @property
     def names(self) -> list[str]:
@@ -82,12 +84,20 @@ class Views:
             device="cpu",
             float64=self.is_float64,
             threads=n_threads or 0,
+            row_terms=self.terms.core(),
         ).scan()
         views = [
             replace(view, statistics=(found.sum_of_squares, found.minimum, found.nonfinite))
             for view, found in zip(self.views, scanned, strict=True)
         ]
-        return Views(views, self.fingerprint)
+        return replace(self, views=views)
+
+    def with_terms(self, terms: ExampleTerms) -> Views:
+        """Know what the caller said of single examples."""
+        views = self.views
+        if terms.changes_statistics:
+            views = [replace(view, statistics=None) for view in views]
+        return replace(self, views=views, terms=terms)
 
     @property
     def sums_of_squares(self) -> list[float]:
@@ -111,9 +121,14 @@ class Views:
                     "0, such as activations after a ReLU"
                 )
 
+    def in_order(self, names: list[str]) -> Views:
+        """Put the views into another order."""
+        by_name = {view.name: view for view in self.views}
+        return replace(self, views=[by_name[name] for name in names])
+
     def take(self, rows: npt.NDArray[np.intp]) -> Views:
         """Copy some rows, ascending, into memory."""
-        return Views([_take(view, rows) for view in self.views], None)
+        return Views([_take(view, rows) for view in self.views], None, self.terms.take(rows))
 
     def source(self, block_rows: int = 0) -> _core.Source:
         """Give the arrays to the core, which keeps them alive and copies nothing."""

@@ -257,7 +257,11 @@ def _from_compressed_data(case: _Case) -> Start:
 
 
 def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
-    """Solves for W and for H^T of A = hstack(sqrt(w_v) X_v), where views share one penalty."""
+    """Solves for W and for H^T of A = hstack(sqrt(w_v) X_v), where views share one penalty.
+
+    Unit rows, which would need their own solve, are left to the fit, and so is what they bound.
+    """
+    free = case.penalties.unit_rows
     active = next(v for v, weight in enumerate(case.weights) if weight > 0)
     name = case.views.names[active]
     l1_h = case.penalties.l1_h[name] * float(np.sqrt(case.weights[active]))
@@ -272,7 +276,7 @@ def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
             n_threads=case.n_threads,
         )
         for basis, l1, l2 in (
-            (data.left, case.penalties.l1_w, case.penalties.l2_w),
+            (data.left, 0.0 if free else case.penalties.l1_w, 0.0 if free else case.penalties.l2_w),
             (data.right, l1_h, case.penalties.l2_h[name]),
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,7 +17,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._parameters import Penalties, check_parameters, check_start, resolve_weights
+from ._examples import load_terms
+from ._given import start_beside_fixed, with_unit_rows
+from ._groups import clear_small_groups
+from ._online import OnlineState, take_block
+from ._parameters import (
+    Penalties,
+    check_fixed,
+    check_groups,
+    check_parameters,
+    check_start,
+    resolve_weights,
+)
 from ._run_files import read_run, write_run
 from ._threads import register
 from ._views import Views, load_views
@@ -66,7 +77,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
           + D alpha_W (l1_ratio ||W||_1 + (1 - l1_ratio)/2 ||W||_F^2)
           + n alpha_H sum_v (l1_ratio sqrt(w_v) ||H_v||_1 + (1 - l1_ratio)/2 w_v ||H_v||_F^2)
 
-    with n examples and D = the sum of the columns of the views of positive weight. This is
+          + group_sparsity sum_g sum_r ||W[g, r]||_2
+
+    with n examples and D = the sum of the columns of the views of positive weight, and groups g of
+    examples where :meth:`fit` is given some. Without those this is
     :class:`sklearn.decomposition.NMF` on ``hstack([sqrt(w_v) * X_v])``. It is solved by exact
     alternating non-negative least squares, one read of the data an iteration; the coupling
     follows Saini and Papalexakis, arXiv:2012.12516.
@@ -110,6 +124,16 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Penalty on every H_v; "same" is `alpha_W`.
     l1_ratio : float, default=0
         Share of the penalties that is linear, between 0 and 1.
+    penalty : {None, "paper"}, default=None
+        "paper" minimises ``sum_v w_v ||X_v - W H_v||^2 + 2 alpha_W ||W||_1 + alpha_W ||W||^2``, as
+        Saini and Papalexakis do, with every row of every H_v at unit L2 norm. `alpha_W` is not
+        scaled then; `alpha_H` and `l1_ratio` stay as they are by default.
+    group_sparsity : float, default=0
+        Penalty on the norm that a group of examples has in a component, which makes groups do
+        without components. Needs `alpha_H` > 0, or the paper's penalty, since it could be scaled
+        away otherwise. Majorised at the norms of the pass before, so the objective never rises.
+    forget_factor : float, default=1
+        What the examples before a call of :meth:`partial_fit` count after it, between 0 and 1.
     n_threads : int or None, default=None
         Threads of the CPU backend. None: the limit of threadpoolctl, COFACTOR_NUM_THREADS,
         OMP_NUM_THREADS, then the CPUs that affinity and cgroup quota leave. The result does not
@@ -152,6 +176,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "converged" or "max_iter".
     fingerprint_ : str or None
         Fingerprint of the store that was fitted.
+    groups_ : ndarray of shape (n_groups,) or None
+        Labels of the groups, ascending, where the fit was given groups.
+    group_norms_ : ndarray of shape (n_groups, n_components) or None
+        ``||W[g, r]||_2`` after the last accepted pass. Where it is less than two millionths of
+        their root mean square, W is 0.
 
     Examples
     --------
@@ -182,6 +211,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         alpha_W: float = 0.0,
         alpha_H: float | Literal["same"] = "same",
         l1_ratio: float = 0.0,
+        penalty: Literal["paper"] | None = None,
+        group_sparsity: float = 0.0,
+        forget_factor: float = 1.0,
         n_threads: int | None = None,
         verify: bool = False,
         callback: Callable[[FitEvent], object] | None = None,
@@ -198,12 +230,23 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha_W = alpha_W
         self.alpha_H = alpha_H
         self.l1_ratio = l1_ratio
+        self.penalty = penalty
+        self.group_sparsity = group_sparsity
+        self.forget_factor = forget_factor
         self.n_threads = n_threads
         self.verify = verify
         self.callback = callback
 
     def fit(
-        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
+        self,
+        X: ActivationStore | ViewMapping,
+        y: None = None,
+        *,
+        H: ViewMapping | None = None,
+        fixed: Sequence[str] | None = None,
+        groups: npt.ArrayLike | None = None,
+        mask: ViewMapping | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> Self:
         """Fit all views of `X` together.
 
@@ -215,7 +258,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
-            Start of every H_v, in place of `init`.
+            Start of every H_v, in place of `init`. After :meth:`partial_fit`, the fit starts from
+            the components that it found.
+        fixed : list of str, optional
+            Views whose components stay as `H` gives them. `H` may leave out the others, which then
+            start as fits to the W of the fixed ones.
+        groups : array of shape (n_examples,), optional
+            Label of every example's group, of any size, for `group_sparsity`.
+        mask : mapping of str to array of bool of shape (n_examples,), optional
+            False where an example lacks a view: what the array holds there is not looked at. Views
+            that are not named have all examples, and every example has some view.
+        sample_weight : array of shape (n_examples,), optional
+            Factor of every example's terms in the objective: 2 is as good as having the example
+            twice.
 
         Returns
         -------
@@ -232,15 +287,39 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_parameters(self)
         views = load_views(X, caller="CoupledNMF.fit")
-        start = None if H is None else check_start(H, views.n_columns, self.n_components)
+        terms = load_terms(
+            views.names, views.n_examples, mask=mask, sample_weight=sample_weight, groups=groups
+        )
+        views = views.with_terms(terms)
+        fixed = check_fixed(fixed, H, views.names)
+        check_groups(self, given=groups is not None, all_fixed=len(fixed) == len(views.names))
         self.n_passes_ = 0.0 if views.have_statistics else 1.0
         views = views.with_statistics(self.n_threads)
         views.check_values()
         squares = views.sums_of_squares
+        online: OnlineState | None = getattr(self, "_online", None)
+        if online is not None and H is None:
+            H = online.start_for(views, self.n_components)
+        self._online: OnlineState | None = None
+        start = None if H is None or fixed else check_start(H, views.n_columns, self.n_components)
         self.weights_ = resolve_weights(self.weights, views.names, squares)
         self._n_examples, self._n_columns = views.n_examples, views.n_columns
         self.sample_losses_: list[list[float]] = []
 
+        if fixed:
+            assert H is not None
+            start, passes = start_beside_fixed(
+                views,
+                self.weights_,
+                self.n_components,
+                H,
+                fixed,
+                check_random_state(self.random_state),
+                engine_for=lambda data, weights: self._engine(
+                    data, self.n_components, weights=weights, fixed=fixed
+                ),
+            )
+            self.n_passes_ += passes
         if start is None:
             found = make_start(
                 views,
@@ -255,7 +334,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
             start, self.sample_losses_ = found.factors, found.sample_losses
             self.n_passes_ += found.passes
-        engine = self._engine(views, self.n_components)
+        engine = self._engine(views, self.n_components, fixed=fixed)
+        if self.penalty == "paper":
+            unit = with_unit_rows(start)
+            start = [
+                h if name in fixed else u
+                for name, h, u in zip(views.names, start, unit, strict=True)
+            ]
         for v, factor in enumerate(start):
             engine.set_h(v, factor)
         result = engine.fit(
@@ -283,6 +368,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.W_ = np.empty((self._n_examples, self.n_components), dtype)
         exact = self.verify or trace.losses[-1] < _core.identity_limit(engine.float64)
         final = engine.encode(squares, exact=exact, w=self.W_)
+        self.groups_, self.group_norms_ = terms.labels, None
+        if terms.group is not None:
+            self.group_norms_ = engine.group_norms
+            clear_small_groups(self.W_, terms.group, self.group_norms_)
         total = sum(w * s for w, s in zip(self.weights_.values(), squares, strict=True))
         self.reconstruction_err_ = float(np.sqrt(final.losses[0] * total))
         self.n_passes_ += result.passes + 1
@@ -296,23 +385,90 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def fit_transform(
-        self, X: ActivationStore | ViewMapping, y: None = None, *, H: ViewMapping | None = None
+        self,
+        X: ActivationStore | ViewMapping,
+        y: None = None,
+        *,
+        H: ViewMapping | None = None,
+        fixed: Sequence[str] | None = None,
+        groups: npt.ArrayLike | None = None,
+        mask: ViewMapping | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> Factor:
         """Fit `X` and return its example factor.
 
         Parameters
         ----------
-        X, y, H
+        X, y, H, fixed, groups, mask, sample_weight
             As for :meth:`fit`.
 
         Returns
         -------
         ndarray of shape (n_examples, n_components)
-            `W_`, equal to ``fit(X).transform(X)``.
+            `W_`, equal to ``fit(X).transform(X)``, with the same mask and groups if any.
         """
-        return self.fit(X, H=H).W_
+        self.fit(X, H=H, fixed=fixed, groups=groups, mask=mask, sample_weight=sample_weight)
+        return self.W_
 
-    def transform(self, X: ActivationStore | ViewMapping) -> Factor:
+    def partial_fit(
+        self,
+        X: ActivationStore | ViewMapping,
+        y: None = None,
+        *,
+        H: ViewMapping | None = None,
+        mask: ViewMapping | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Learn from examples that never come back.
+
+        Each call solves W of its examples and then H for the sums ``W^T W`` and ``W^T X_v`` of all
+        examples so far, two times over; those before count `forget_factor` less with every call.
+        Nothing of the size of the examples is kept.
+
+        Parameters
+        ----------
+        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
+            New examples, with the same views in every call.
+        y : None
+            Ignored.
+        H : mapping of str to array of shape (n_components, n_columns), optional
+            Start of every H_v in the first call; after a :meth:`fit` it is the fit's.
+        mask, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        CoupledNMF
+            This estimator. `loss_history_` and `reconstruction_err_` are of all examples so far,
+            with the W that each was last solved with, and `W_` is empty: use :meth:`transform`.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`fit`, and for `group_sparsity`, which needs all examples of a group at
+            once.
+
+        Examples
+        --------
+        >>> import numpy as np, cofactor as cf
+        >>> rng = np.random.default_rng(0)
+        >>> H = rng.random((3, 20))
+        >>> nmf = cf.CoupledNMF(n_components=3, random_state=0)
+        >>> for _ in range(20):
+        ...     nmf = nmf.partial_fit({"layer": rng.random((50, 3)) @ H})
+        >>> bool(nmf.loss_history_[-1] < 1e-2)
+        True
+        """
+        take_block(self, X, H=H, mask=mask, sample_weight=sample_weight)
+        return self
+
+    def transform(
+        self,
+        X: ActivationStore | ViewMapping,
+        *,
+        mask: ViewMapping | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> Factor:
         """Solve W for examples, with H fixed.
 
         Parameters
@@ -320,6 +476,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
             All views of the fit or some of them. W minimises the fit's objective over these
             views, with the weights and penalties of the fit.
+        mask : mapping of str to array of bool of shape (n_examples,), optional
+            As for :meth:`fit`.
+        groups : array of shape (n_examples,), optional
+            Groups of the examples, of those that the fit knows; W is solved with the norms that
+            their components had there. None leaves the penalty on groups out.
 
         Returns
         -------
@@ -339,11 +500,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "pass one of "
                 + ", ".join(repr(name) for name, weight in self.weights_.items() if weight > 0)
             )
-        views = views.with_statistics(self.n_threads)
+        if groups is not None and self.groups_ is None:
+            raise ValueError("CoupledNMF.transform got groups, but the fit was given none")
+        terms = load_terms(
+            views.names, views.n_examples, mask=mask, groups=groups, labels=self.groups_
+        )
+        views = views.with_terms(terms).with_statistics(self.n_threads)
         views.check_values()
         engine = self._engine(views, self.n_components)
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
+        if terms.group is not None:
+            assert self.group_norms_ is not None
+            engine.group_norms = self.group_norms_
         unknown = [
             r
             for r in range(self.n_components)
@@ -361,6 +530,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             (views.n_examples, self.n_components), np.float64 if engine.float64 else np.float32
         )
         engine.encode(views.sums_of_squares, exact=False, w=W)
+        if terms.group is not None:
+            assert self.group_norms_ is not None
+            clear_small_groups(W, terms.group, self.group_norms_)
         return W
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
@@ -412,19 +584,32 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learned = {name: getattr(self, name) for name in _SAVED}
         write_run(Path(path), parameters, learned, self.components_, self.W_)
 
-    def _penalties(self, views: Views) -> Penalties:
-        return Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
+    def _penalties(
+        self, views: Views, past: float = 0.0, weights: Mapping[str, float] | None = None
+    ) -> Penalties:
+        examples = past + views.terms.total(views.n_examples)
+        return Penalties.of(self, examples, self._n_columns, weights or self.weights_)
 
-    def _engine(self, views: Views, rank: int) -> _core.Engine:
-        penalties = self._penalties(views)
+    def _engine(
+        self,
+        views: Views,
+        rank: int | Sequence[int],
+        *,
+        weights: Mapping[str, float] | None = None,
+        fixed: Sequence[str] = (),
+        past: float = 0.0,
+    ) -> _core.Engine:
+        """Set up the problem, for one rank or for several fits at once."""
+        weights = weights or self.weights_
+        penalties = self._penalties(views, past, weights)
         names = views.names
         device = self.device
         if device == "auto":
             device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
             views.source(),
-            ranks=[rank],
-            weights=[self.weights_[name] for name in names],
+            ranks=[rank] if isinstance(rank, int) else rank,
+            weights=[weights[name] for name in names],
             l1_w=penalties.l1_w,
             l2_w=penalties.l2_w,
             l1_h=[penalties.l1_h[name] for name in names],
@@ -432,9 +617,18 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             device=device,
             float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
+            fixed=[name in fixed for name in names],
+            unit_rows=penalties.unit_rows,
+            group_penalty=float(self.group_sparsity),
+            row_terms=views.terms.core(),
         )
 
     def _products(self, engine: _core.Engine) -> Literal["full", "bfloat16", "auto"]:
+        if self.compute in ("bfloat16", "auto") and engine.row_weight is not None:
+            raise ValueError(
+                f"compute={self.compute!r} does not take sample_weight, whose products with W "
+                "bfloat16 does not hold; use compute='float32'"
+            )
         if self.compute == "bfloat16" and engine.float64:
             raise ValueError(
                 "compute='bfloat16' got a float64 view; pass views of at most float32, or "
@@ -469,6 +663,8 @@ _SAVED = (
     "reconstruction_err_",
     "stop_reason_",
     "fingerprint_",
+    "groups_",
+    "group_norms_",
 )
 
 
@@ -504,6 +700,9 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     check_parameters(nmf)
     for name, value in run.learned.items():
         setattr(nmf, name, value)
+    for name in ("groups_", "group_norms_"):
+        if run.learned[name] is not None:
+            setattr(nmf, name, np.asarray(run.learned[name]))
     nmf.components_ = run.components
     nmf.W_ = run.W
     nmf._n_examples = len(run.W)
