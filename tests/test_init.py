@@ -189,10 +189,10 @@ def test_compressed_data_are_the_leading_singular_triplets() -> None:
     nmf = cf.CoupledNMF(4, weights={"a": 2.0, "b": 0.5})
     nmf.weights_, nmf._n_columns = nmf.weights, data.n_columns
     columns, weights = list(data.n_columns.values()), list(nmf.weights_.values())
-    engine = nmf._engine(data, 14)
+    engine = nmf._engine(data, [14])
     random_state = np.random.RandomState(0)
     q = sample_directions(engine, columns, weights, 14, 2, random_state)
-    found = compress(engine, columns, weights, q)
+    [found] = compress(engine, columns, weights, [q])
     assert found is not None
     A = np.hstack(
         [np.sqrt(w) * x.astype(np.float64) for w, x in zip(weights, views.values(), strict=True)]

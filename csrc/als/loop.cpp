@@ -181,16 +181,22 @@ struct LiveFits {
 void take_factors(const Backend& backend, const LiveFits& live, std::size_t fit,
                   FitResult& result) {
   result.factors.resize(result.fits.size());
-  std::vector<std::vector<double>>& factors = result.factors[live.numbers[fit]];
+  FitFactors& factors = result.factors[live.numbers[fit]];
   const auto begin = std::accumulate(live.problem.ranks.begin(),
                                      live.problem.ranks.begin() + static_cast<std::ptrdiff_t>(fit),
                                      std::int64_t{0});
+  const std::int64_t rank = live.problem.ranks[fit], total = live.problem.total_rank();
   for (int v = 0; v < live.problem.num_views(); ++v) {
     const std::int64_t columns = live.problem.views[static_cast<std::size_t>(v)].columns;
-    std::vector<double> all(static_cast<std::size_t>(live.problem.total_rank() * columns));
+    std::vector<double> all(static_cast<std::size_t>(total * columns));
     backend.get_factor(Factor::kInput, v, all.data());
     const auto first = all.begin() + begin * columns;
-    factors.emplace_back(first, first + live.problem.ranks[fit] * columns);
+    factors.h.emplace_back(first, first + rank * columns);
+  }
+  const std::span<const double> norms = backend.group_norms();
+  for (std::int64_t at = begin; at < std::ssize(norms); at += total) {
+    const auto first = norms.begin() + at;
+    factors.group_norms.insert(factors.group_norms.end(), first, first + rank);
   }
 }
 

@@ -54,11 +54,16 @@ struct FitTrace {
   std::string stop_reason;  ///< "converged" or "max_iter"
 };
 
+/// The factors of a fit that was taken out of a backend.
+struct FitFactors {
+  std::vector<std::vector<double>> h;  ///< by view, row-major
+  std::vector<double> group_norms;     ///< groups x components
+};
+
 struct FitResult {
   std::vector<FitTrace> fits;
-  int passes = 0;  ///< reads of the data
-  /// With `drop_finished`, H by fit and view, row-major.
-  std::vector<std::vector<std::vector<double>>> factors;
+  int passes = 0;                   ///< reads of the data
+  std::vector<FitFactors> factors;  ///< by fit, with `drop_finished`
 };
 
 /// Exact alternating least squares: one read of the data an iteration. The input factors of

@@ -205,11 +205,20 @@ class Engine {
     make_backend();
     for (std::size_t v = 0; v < problem_.views.size(); ++v) {
       std::vector<double> all;
-      for (const auto& of_fit : result.factors) {
-        all.insert(all.end(), of_fit[v].begin(), of_fit[v].end());
+      for (const FitFactors& fit : result.factors) {
+        all.insert(all.end(), fit.h[v].begin(), fit.h[v].end());
       }
       backend_->set_input(static_cast<int>(v), all.data());
     }
+    std::vector<double> norms;
+    while (norms.size() < backend_->group_norms().size()) {
+      const auto group = static_cast<std::ptrdiff_t>(norms.size()) / problem_.total_rank();
+      for (std::size_t f = 0; f < result.factors.size(); ++f) {
+        const auto first = result.factors[f].group_norms.begin() + group * problem_.ranks[f];
+        norms.insert(norms.end(), first, first + problem_.ranks[f]);
+      }
+    }
+    backend_->set_group_norms(norms.data());
     result.factors.clear();
   }
 

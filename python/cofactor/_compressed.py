@@ -9,6 +9,7 @@ are compressed, and every solve is the exact one for the product.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ def power_step(
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with one fit of as many components as `q` has columns.
+        The problem, with as many components as `q` has columns.
     columns, weights : sequence
         Number of columns and weight of each view.
     q : ndarray of shape (sum of columns, rank)
@@ -110,27 +111,39 @@ class Compressed:
 
 
 def compress(
-    engine: _core.Engine, columns: Sequence[int], weights: Sequence[float], q: Float64Array
-) -> Compressed | None:
-    """Project A on the range of A q, in one read.
+    engine: _core.Engine,
+    columns: Sequence[int],
+    weights: Sequence[float],
+    directions: Sequence[Float64Array],
+) -> list[Compressed | None]:
+    """Project A on the range of A q for each q, in one read for all of them.
 
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with one fit of as many components as `q` has columns.
+        The problem, with a fit for each of `directions` of as many components as it has columns.
     columns, weights : sequence
         Number of columns and weight of each view.
-    q : ndarray of shape (sum of columns, rank)
-        Directions.
+    directions : sequence of ndarray of shape (sum of columns, rank)
+        Directions q.
 
     Returns
     -------
-    Compressed or None
-        Of at most the rank of `q`; None for data of zeros, and for numbers whose sums leave the
-        range of the compute type.
+    list of Compressed or None
+        Of at most the rank of q; None for data of zeros, and for numbers whose sums leave the range
+        of the compute type.
     """
-    y = np.empty((engine.n_rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
-    c, z = power_step(engine, columns, weights, q, y)
+    edges = np.cumsum([0, *(q.shape[1] for q in directions)])
+    y = np.empty((engine.n_rows, edges[-1]), np.float64 if engine.float64 else np.float32)
+    c, z = power_step(engine, columns, weights, np.concatenate(directions, 1), y)
+    return [
+        _project(c[a:b, a:b], z[:, a:b], np.ascontiguousarray(y[:, a:b]))
+        for a, b in itertools.pairwise(edges)
+    ]
+
+
+def _project(c: Float64Array, z: Float64Array, y: FloatArray) -> Compressed | None:
+    """Decompose A from Y = A q, c = Y^T Y and z = A^T Y."""
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)

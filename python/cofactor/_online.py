@@ -139,7 +139,7 @@ def take_block(
         before = OnlineState(views.n_columns, np.empty(0), [0.0] * len(views.names), 0.0, {})
         nmf.loss_history_ = []
     before = before.forgotten(float(nmf.forget_factor))
-    engine = nmf._engine(views, nmf.n_components, past=before.n_examples)
+    engine = nmf._engine(views, [nmf.n_components], past=before.n_examples)
     for v, factor in enumerate(start):
         engine.set_h(v, factor)
     squares = [old + new for old, new in zip(before.squares, views.sums_of_squares, strict=True)]

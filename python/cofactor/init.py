@@ -38,6 +38,7 @@ __all__ = [
     "compressed_iterations",
     "compressed_rank",
     "make_start",
+    "make_starts",
     "nndsvd_passes",
     "nndsvd_start",
     "random_start",
@@ -55,6 +56,9 @@ _DIRECTION_READS = 2
 # Compressed data is smaller than the data by this factor at least, or is not used: its iterations
 # then cost at most 2.7 reads, which even small images (2,000 of 32 x 32) repay within five.
 _COMPRESSION = 15
+
+# Numbers of the factors of fits that start together: sums and factors take about 30 bytes each.
+_MOST_STACKED = 30_000_000
 
 compressed_iterations = 40
 """Iterations on compressed data."""
@@ -92,7 +96,7 @@ class _Case:
     n_components: int
     penalties: Penalties
     random_state: np.random.RandomState
-    engine_for: Callable[[Views, int], _core.Engine]
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine]
     n_threads: int | None
     extrapolate: bool
 
@@ -103,6 +107,10 @@ class _Case:
     @property
     def active_columns(self) -> int:
         return sum(d for d, w in zip(self.columns, self.weights, strict=True) if w > 0)
+
+    @property
+    def compressed_rank(self) -> int:
+        return compressed_rank(self.views.n_examples, self.active_columns, self.n_components)
 
     def random(self) -> list[Float64Array]:
         rms = [
@@ -125,11 +133,35 @@ def make_start(
     random_state: np.random.RandomState,
     *,
     penalties: Penalties,
-    engine_for: Callable[[Views, int], _core.Engine],
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine],
     n_threads: int | None,
     extrapolate: bool,
 ) -> Start:
-    """Find the start that a fit asks for.
+    """Find the start that a fit asks for: see :func:`make_starts`."""
+    return make_starts(
+        views,
+        weights,
+        [(n_components, random_state)],
+        init,
+        penalties=penalties,
+        engine_for=engine_for,
+        n_threads=n_threads,
+        extrapolate=extrapolate,
+    )[0]
+
+
+def make_starts(
+    views: Views,
+    weights: Mapping[str, float],
+    fits: Sequence[tuple[int, np.random.RandomState]],
+    init: Init,
+    *,
+    penalties: Penalties,
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine],
+    n_threads: int | None,
+    extrapolate: bool,
+) -> list[Start]:
+    """Find the starts that several fits of the same data ask for, each as if it were alone.
 
     Parameters
     ----------
@@ -137,17 +169,15 @@ def make_start(
         The data, with statistics.
     weights : mapping of str to float
         Weight of every view.
-    n_components : int
-        Number of components k.
+    fits : sequence of tuple of int and numpy.random.RandomState
+        Number of components k and source of randomness of each fit.
     init : {"compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"}
         The kind of start. "compressed" is "sample" where compression does not pay, and "sample"
         is "random" where samples do not.
-    random_state : numpy.random.RandomState
-        Source of randomness.
     penalties : Penalties
         Penalties of the fit.
     engine_for : callable
-        Gives the fit's problem on some views at some rank.
+        Gives the fit's problem on some views at some ranks.
     n_threads : int or None
         Threads of checks and of small solves.
     extrapolate : bool
@@ -155,33 +185,56 @@ def make_start(
 
     Returns
     -------
-    Start
-        The factors.
+    list of Start
+        The factors. Starts on compressed data share reads of it; `passes` of the first has them.
 
     Raises
     ------
     ValueError
         For NNDSVD of more components than the data has rows or columns.
     """
-    case = _Case(
-        views,
-        [weights[name] for name in views.names],
-        n_components,
-        penalties,
-        random_state,
-        engine_for,
-        n_threads,
-        extrapolate,
-    )
+    cases = [
+        _Case(
+            views,
+            [weights[name] for name in views.names],
+            n_components,
+            penalties,
+            random_state,
+            engine_for,
+            n_threads,
+            extrapolate,
+        )
+        for n_components, random_state in fits
+    ]
+    starts: list[Start | None] = [None] * len(cases)
     # With more threads, sums in BLAS might depend on their number.
     with threadpool_limits(1, user_api="blas"):
         if init in ("nndsvd", "nndsvda", "nndsvdar"):
-            return _from_svd(case, init)
-        if init == "compressed" and compressed_rank(
-            views.n_examples, case.active_columns, n_components
-        ):
-            return _from_compressed_data(case)
-    return _from_samples(case, init != "random")
+            return [_from_svd(case, init) for case in cases]
+        if init == "compressed":
+            compressed = [i for i, case in enumerate(cases) if case.compressed_rank]
+            for batch in _batches(cases, compressed):
+                found = _from_compressed_data([cases[i] for i in batch])
+                for i, start in zip(batch, found, strict=True):
+                    starts[i] = start
+    return [
+        start or _from_samples(case, init != "random")
+        for case, start in zip(cases, starts, strict=True)
+    ]
+
+
+def _batches(cases: Sequence[_Case], numbers: Sequence[int]) -> list[list[int]]:
+    """Fits whose directions are read against together, so that sums stay within memory."""
+    batches: list[list[int]] = []
+    stacked = 0
+    for i in numbers:
+        rank = cases[i].compressed_rank
+        stacked += rank
+        if not batches or stacked * cases[i].active_columns > _MOST_STACKED:
+            batches.append([])
+            stacked = rank
+        batches[-1].append(i)
+    return batches
 
 
 def _from_svd(case: _Case, init: Init) -> Start:
@@ -191,7 +244,7 @@ def _from_svd(case: _Case, init: Init) -> Start:
             f"init={init!r} can only be used when n_components <= "
             f"min(n_examples, n_columns) = {limit}, got {case.n_components}"
         )
-    engine = case.engine_for(case.views, nndsvd_rank(case.n_components, case.columns))
+    engine = case.engine_for(case.views, [nndsvd_rank(case.n_components, case.columns)])
     factors = nndsvd_start(
         engine, case.columns, case.weights, case.n_components, init, case.random_state
     )
@@ -203,7 +256,7 @@ def _from_samples(case: _Case, sampled: bool) -> Start:
     n = case.views.n_examples
     for size in sample_sizes(n, case.n_components) if sampled else []:
         sample = case.sample(size).with_statistics(case.n_threads)
-        engine = case.engine_for(sample, case.n_components)
+        engine = case.engine_for(sample, [case.n_components])
         for v, factor in enumerate(start.factors):
             engine.set_h(v, factor)
         result = engine.fit(
@@ -220,20 +273,35 @@ def _from_samples(case: _Case, sampled: bool) -> Start:
     return start
 
 
-def _from_compressed_data(case: _Case) -> Start:
-    n, width, k = case.views.n_examples, case.active_columns, case.n_components
-    rank = compressed_rank(n, width, k)
-    sample = case.sample(min(n, max(_DIRECTION_EXAMPLES, 12 * k)))
-    directions = sample_directions(
-        case.engine_for(sample, rank),
-        case.columns,
-        case.weights,
-        rank,
-        _DIRECTION_READS,
-        case.random_state,
-    )
-    passes = 1.0 + _DIRECTION_READS * sample.n_examples / n
-    data = compress(case.engine_for(case.views, rank), case.columns, case.weights, directions)
+def _from_compressed_data(cases: Sequence[_Case]) -> list[Start]:
+    """Start fits of the same data; one read of it compresses it for all of them."""
+    directions = []
+    passes = []
+    for case in cases:
+        n = case.views.n_examples
+        sample = case.sample(min(n, max(_DIRECTION_EXAMPLES, 12 * case.n_components)))
+        passes.append(_DIRECTION_READS * sample.n_examples / n)
+        directions.append(
+            sample_directions(
+                case.engine_for(sample, [case.compressed_rank]),
+                case.columns,
+                case.weights,
+                case.compressed_rank,
+                _DIRECTION_READS,
+                case.random_state,
+            )
+        )
+    ranks = [case.compressed_rank for case in cases]
+    engine = cases[0].engine_for(cases[0].views, ranks)
+    data = compress(engine, cases[0].columns, cases[0].weights, directions)
+    passes[0] += 1.0
+    return [
+        _from_product(case, product, reads)
+        for case, product, reads in zip(cases, data, passes, strict=True)
+    ]
+
+
+def _from_product(case: _Case, data: Compressed | None, passes: float) -> Start:
     start = case.random()
     if data is None:
         return Start(start, passes)
@@ -252,7 +320,8 @@ def _from_compressed_data(case: _Case) -> Start:
     factors = [
         part / root if root > 0 else h for part, root, h in zip(parts, roots, start, strict=True)
     ]
-    passes += compressed_iterations * rank * (n + width) / (n * width)
+    n, width = case.views.n_examples, case.active_columns
+    passes += compressed_iterations * case.compressed_rank * (n + width) / (n * width)
     return Start(factors, passes, [fit.losses])
 
 

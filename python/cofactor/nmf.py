@@ -316,7 +316,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 fixed,
                 check_random_state(self.random_state),
                 engine_for=lambda data, weights: self._engine(
-                    data, self.n_components, weights=weights, fixed=fixed
+                    data, [self.n_components], weights=weights, fixed=fixed
                 ),
             )
             self.n_passes_ += passes
@@ -334,7 +334,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
             start, self.sample_losses_ = found.factors, found.sample_losses
             self.n_passes_ += found.passes
-        engine = self._engine(views, self.n_components, fixed=fixed)
+        engine = self._engine(views, [self.n_components], fixed=fixed)
         if self.penalty == "paper":
             unit = with_unit_rows(start)
             start = [
@@ -507,7 +507,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         views = views.with_terms(terms).with_statistics(self.n_threads)
         views.check_values()
-        engine = self._engine(views, self.n_components)
+        engine = self._engine(views, [self.n_components])
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
         if terms.group is not None:
@@ -593,13 +593,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _engine(
         self,
         views: Views,
-        rank: int | Sequence[int],
+        ranks: Sequence[int],
         *,
         weights: Mapping[str, float] | None = None,
         fixed: Sequence[str] = (),
         past: float = 0.0,
     ) -> _core.Engine:
-        """Set up the problem, for one rank or for several fits at once."""
+        """Set up the problem, for a fit of each rank."""
         weights = weights or self.weights_
         penalties = self._penalties(views, past, weights)
         names = views.names
@@ -608,7 +608,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
             views.source(),
-            ranks=[rank] if isinstance(rank, int) else rank,
+            ranks=ranks,
             weights=[weights[name] for name in names],
             l1_w=penalties.l1_w,
             l2_w=penalties.l2_w,

@@ -209,7 +209,7 @@ TEST(LoopScriptTest, FitsThatAreDoneAreDroppedWhereThatIsAskedFor) {
   expect_losses(outcome.result.fits[3].losses, {50, 40, 39.9});
   EXPECT_EQ(outcome.result.fits[2].stop_reason, "max_iter");
   EXPECT_EQ(outcome.result.fits[3].stop_reason, "converged");
-  for (const auto& factors : outcome.result.factors) EXPECT_EQ(factors.size(), 1U);
+  for (const auto& factors : outcome.result.factors) EXPECT_EQ(factors.h.size(), 1U);
 }
 
 TEST(LoopScriptTest, AFitInBfloat16EndsInTheComputeTypeForWhatFollows) {
