@@ -130,6 +130,36 @@ class Views:
         """Copy some rows, ascending, into memory."""
         return Views([_take(view, rows) for view in self.views], None, self.terms.take(rows))
 
+    def part(self, columns: Mapping[str, tuple[str, slice]], folds: int, kept: list[int]) -> Views:
+        """Cut out runs of columns, and every `folds`-th example from each of some; no copy is made.
+
+        Parameters
+        ----------
+        columns : mapping of str to tuple of str and slice
+            By name of the new view, the view that it is cut from and its columns there.
+        folds : int
+            Number of parts that examples are dealt into.
+        kept : list of int
+            The parts to keep, one after the other.
+
+        Returns
+        -------
+        Views
+            The part, without statistics.
+        """
+        by_name = {view.name: view for view in self.views}
+        views = []
+        for name, (whole, own) in columns.items():
+            pieces = []
+            for fold in kept:
+                first = 0
+                for piece in by_name[whole].pieces:
+                    rows = piece[(fold - first) % folds :: folds, own]
+                    pieces += [rows] if len(rows) else []
+                    first += len(piece)
+            views.append(replace(by_name[whole], name=name, pieces=pieces, statistics=None))
+        return Views(views, None)
+
     def source(self, block_rows: int = 0) -> _core.Source:
         """Give the arrays to the core, which keeps them alive and copies nothing."""
         return _core.Source(

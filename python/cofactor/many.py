@@ -140,7 +140,44 @@ def fit_many(
     >>> many.best(3).n_components, bool(many.losses[2:].max() < many.losses[:2].min())
     (3, True)
     """
-    numbers = list(range(seeds)) if isinstance(seeds, int) else _integers("seeds", seeds)
+    fits = _new_fits(n_components, seeds, parameters)
+    check_groups(fits[0], given=groups is not None)
+    views = load_views(X, caller="fit_many")
+    views = views.with_terms(
+        load_terms(
+            views.names, views.n_examples, mask=mask, sample_weight=sample_weight, groups=groups
+        )
+    )
+    reads = 0.0 if views.have_statistics else 1.0
+    views = views.with_statistics(fits[0].n_threads)
+    views.check_values()
+    many = _fit_views(fits, views, reads, callback)
+    late = sum(fit.stop_reason_ == "max_iter" for fit in fits)
+    if late and fits[0].tol > 0:
+        warnings.warn(
+            f"Maximum number of iterations {fits[0].max_iter} reached by {late} of {len(fits)} "
+            "fits. Increase it to improve convergence.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return many
+
+
+def fit_loaded(
+    views: Views,
+    n_components: int | Sequence[int],
+    seeds: int | Sequence[int],
+    parameters: Mapping[str, Any],
+) -> ManyFits:
+    """Make many fits of views that were loaded and checked, with statistics."""
+    return _fit_views(_new_fits(n_components, seeds, parameters), views, 0.0, None)
+
+
+def _new_fits(
+    n_components: int | Sequence[int], seeds: int | Sequence[int], parameters: Mapping[str, Any]
+) -> list[CoupledNMF]:
+    """Estimators with parameters that were checked."""
+    numbers = _integers("seeds", range(seeds) if isinstance(seeds, int) else seeds)
     fits = [
         CoupledNMF(k, **{**parameters, "random_state": seed})
         for k in _integers("n_components", n_components)
@@ -150,22 +187,22 @@ def fit_many(
         raise ValueError("fit_many got no seeds or no n_components; expected at least one of each")
     for fit in fits:
         check_parameters(fit)
-    first = fits[0]
-    if first.init is not None and first.init.startswith("nndsvd"):
+    if fits[0].init is not None and fits[0].init.startswith("nndsvd"):
         raise ValueError(
-            f"fit_many does not take init={first.init!r}, which starts alike from every seed; use "
-            "'compressed', 'sample' or 'random'"
+            f"fit_many does not take init={fits[0].init!r}, which starts alike from every seed; "
+            "use 'compressed', 'sample' or 'random'"
         )
-    check_groups(first, given=groups is not None)
-    views = load_views(X, caller="fit_many")
-    views = views.with_terms(
-        load_terms(
-            views.names, views.n_examples, mask=mask, sample_weight=sample_weight, groups=groups
-        )
-    )
-    passes = 0.0 if views.have_statistics else 1.0
-    views = views.with_statistics(first.n_threads)
-    views.check_values()
+    return fits
+
+
+def _fit_views(
+    fits: list[CoupledNMF],
+    views: Views,
+    reads: float,
+    callback: Callable[[int, FitEvent], object] | None,
+) -> ManyFits:
+    """Fit them all; `reads` of the data were made before."""
+    first = fits[0]
     weights = resolve_weights(first.weights, views.names, views.sums_of_squares)
     for fit in fits:
         fit.weights_ = dict(weights)
@@ -182,7 +219,7 @@ def fit_many(
     )
     for fit, start in zip(fits, starts, strict=True):
         fit.sample_losses_ = start.sample_losses
-        passes += start.passes
+        reads += start.passes
         if fit.penalty == "paper":
             start.factors = with_unit_rows(start.factors)
     engine = first._engine(views, [fit.n_components for fit in fits])
@@ -198,19 +235,11 @@ def fit_many(
         progress=None if callback is None else _progress(callback, first.max_iter),
         drop_finished=True,
     )
-    passes += result.passes + 1
+    reads += result.passes + 1
     losses = _take_results(fits, views, engine, result.fits)
     for fit in fits:
-        fit.n_passes_ = passes
-    late = sum(fit.stop_reason_ == "max_iter" for fit in fits)
-    if late and first.tol > 0:
-        warnings.warn(
-            f"Maximum number of iterations {first.max_iter} reached by {late} of {len(fits)} fits. "
-            "Increase it to improve convergence.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    return ManyFits(fits, losses, passes)
+        fit.n_passes_ = reads
+    return ManyFits(fits, losses, reads)
 
 
 def _take_results(
