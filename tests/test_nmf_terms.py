@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 import cofactor as cf
+from cofactor import _core
 
 Views = dict[str, np.ndarray]
 
@@ -195,6 +196,65 @@ def test_missing_views_in_single_precision(compute: str) -> None:
     # of every value, whose errors average out over 700 x 340 of them.
     rtol = 1e-4 if compute == "float32" else 1e-2
     np.testing.assert_allclose(nmf.loss_history_, losses, rtol=rtol)
+
+
+@pytest.mark.parametrize("level", _core.simd_levels())
+def test_bits_do_not_depend_on_blocks_or_threads(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COFACTOR_SIMD", level)
+    n = 1037
+    views = {name: X.astype(np.float32) for name, X in some_views(20, n, [40, 300]).items()}
+    rng = np.random.default_rng(21)
+    present = np.array([[True, True], [True, False], [False, True]])
+    terms = _core.RowTerms(
+        weight=rng.random(n),
+        pattern=rng.integers(0, 3, n),
+        patterns=present.tolist(),
+        group=rng.integers(0, 5, n),
+        n_groups=5,
+    )
+    results = []
+    for block_rows, threads in ((0, 1), (1, 2), (7, 3), (64, 2), (600, 1)):
+        source = _core.Source(
+            [[X] for X in views.values()], ["float32"] * 2, [1.0] * 2, block_rows=block_rows
+        )
+        engine = _core.Engine(
+            source,
+            ranks=[3, 4],
+            weights=[1.0, 0.5],
+            l1_w=0.1,
+            l2_w=0.2,
+            l1_h=[0.0] * 2,
+            l2_h=[0.0] * 2,
+            device="cpu",
+            float64=False,
+            threads=threads,
+            unit_rows=True,
+            group_penalty=0.5,
+            row_terms=terms,
+        )
+        squares = [found.sum_of_squares for found in engine.scan()]
+        start = np.random.default_rng(22)
+        for v, X in enumerate(views.values()):
+            engine.set_h(v, start.random((7, X.shape[1])))
+        result = engine.fit(
+            squares,
+            max_iterations=4,
+            tolerance=0,
+            extrapolate=True,
+            verify=False,
+            progress=None,
+            drop_finished=True,
+        )
+        W = np.empty((n, 7), np.float32)
+        losses = engine.encode(squares, exact=False, w=W).losses
+        results.append(
+            [*(fit.losses for fit in result.fits), losses, W, engine.h(0), engine.group_norms]
+        )
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_a_full_mask_and_equal_weights_change_no_bit() -> None:
