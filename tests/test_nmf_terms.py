@@ -44,12 +44,13 @@ RTOL = 1e-8
 problems = {
     "seed": st.integers(0, 2**31),
     "n": st.integers(8, 40),
-    "columns": st.lists(st.integers(3, 20), min_size=1, max_size=4),
+    # Wider than k, so that no component dies: which example it is given then is another matter.
+    "columns": st.lists(st.integers(6, 20), min_size=1, max_size=4),
     "k": st.integers(1, 3),
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(**problems, penalised=st.booleans())
 def test_weight_two_is_as_good_as_having_an_example_twice(
     seed: int, n: int, columns: list[int], k: int, penalised: bool
@@ -79,7 +80,7 @@ def test_weight_two_is_as_good_as_having_an_example_twice(
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(**problems)
 def test_a_view_may_be_split_into_two(seed: int, n: int, columns: list[int], k: int) -> None:
     views = some_views(seed, n, columns)
@@ -95,7 +96,7 @@ def test_a_view_may_be_split_into_two(seed: int, n: int, columns: list[int], k: 
     np.testing.assert_allclose(parts.loss_history_, whole.loss_history_, rtol=RTOL, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(**problems)
 def test_order_of_columns_and_components_does_not_matter(
     seed: int, n: int, columns: list[int], k: int
