@@ -15,6 +15,7 @@ from .store import ActivationStore
 
 if TYPE_CHECKING:
     from .concepts import Concepts
+    from .many import ManyFits, fit_many
     from .nmf import CoupledNMF, FitEvent, load
 
 __version__ = version("cofactor")
@@ -24,16 +25,25 @@ __all__ = [
     "Concepts",
     "CoupledNMF",
     "FitEvent",
+    "ManyFits",
     "MissingExtraError",
     "StoreError",
     "__version__",
     "capture",
+    "fit_many",
     "load",
     "report",
 ]
 
 # What needs scikit-learn is imported when it is first asked for: `cofactor --help` stays quick.
-_LAZY = {"Concepts": "concepts", "CoupledNMF": "nmf", "FitEvent": "nmf", "load": "nmf"}
+_LAZY = {
+    "Concepts": "concepts",
+    "CoupledNMF": "nmf",
+    "FitEvent": "nmf",
+    "ManyFits": "many",
+    "fit_many": "many",
+    "load": "nmf",
+}
 
 
 def __getattr__(name: str) -> Any:
