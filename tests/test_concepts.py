@@ -8,8 +8,19 @@ from cofactor.concepts import (
     channel_profile,
     class_shares,
     classes_in,
+    cluster_sizes,
+    cluster_table,
     clustering_scores,
+    concept_distances,
+    concept_shift,
+    concept_similarity,
+    eigenvalue_profile,
+    entropy_table,
     hard_clusters,
+    knn_impurity,
+    linear_cka,
+    mutual_coherence,
+    nearest_examples,
     neurons,
     position_map,
     share_entropy,
@@ -241,3 +252,131 @@ def test_every_analysis_is_fast_at_the_size_of_the_paper():
         start = time.process_time()
         analysis()
         assert time.process_time() - start < 1
+
+
+def test_tables_of_the_new_analyses_are_those_of_the_functions(concepts):
+    H, W = concepts.nmf.components_, concepts.W
+    pairs = [
+        (concepts.similarity(), concept_similarity(H, W)),
+        (concepts.coherence(), mutual_coherence(H, W)),
+        (concepts.eigenvalues(), eigenvalue_profile(H, W)),
+        (concepts.cluster_sizes(), cluster_sizes(H, W)),
+        (concepts.cluster_table(), cluster_table(W)),
+        (concepts.cluster_table("conv"), cluster_table(H["conv"], component_axis=0)),
+        (concepts.distances("superclass"), concept_distances(concepts.class_shares("superclass"))),
+        (concepts.entropies(), entropy_table(concepts.class_shares())),
+        (concepts.nearest_examples(3, examples=[5]), nearest_examples(W, 3, examples=[5])),
+    ]
+    for given, expected in pairs:
+        assert list(given.columns) == list(expected.columns)
+        for name in given.columns:
+            np.testing.assert_array_equal(given[name], expected[name])
+
+
+def test_impurity_votes_with_as_many_as_a_class_has(concepts):
+    table = concepts.impurity()
+    assert set(table["n_neighbors"].tolist()) == {60 // 4}
+    np.testing.assert_array_equal(table["impurity"], knn_impurity(concepts.W, 4)["impurity"])
+    for row in table.rows():
+        assert row["label"] == row["example"] % 4
+        assert row["correct"] == (row["label"] == row["prediction"])
+    curve = concepts.accuracy_by_impurity(table)
+    assert curve["accuracy"][-1] == table["correct"].mean()
+    np.testing.assert_array_equal(curve["accuracy"], concepts.accuracy_by_impurity()["accuracy"])
+
+
+def test_images_and_their_masks(concepts):
+    images = concepts.images([3, 9])
+    assert images.shape == (2, 6, 8, 3)
+    for c in range(3):
+        pixels = concepts.store.pixels[f"input.{c}"][9].reshape(6, 8)
+        np.testing.assert_array_equal(images[1, :, :, c], pixels)
+    rows = concepts.top_examples(1, 4)["example"]
+    image = concepts.concept_image(1)
+    for masked, whole in zip(concepts.masked_examples(1, 4), concepts.images(rows), strict=True):
+        for c in range(3):
+            median = np.median(image[..., c])
+            kept = image[..., c] > median
+            assert kept.sum() == 24
+            np.testing.assert_array_equal(masked[..., c], np.where(kept, whole[..., c], 0))
+
+
+def test_stored_bytes_are_brought_to_one(concepts):
+    for view in concepts.pixel_views:
+        concepts.store.pixels[view] *= 255
+    assert 0.9 < concepts.images(range(60)).max() <= 1
+
+
+def test_saliency_is_the_map_of_the_layer_times_W(concepts):
+    maps = concepts.saliency(2, "conv", [0, 5])
+    assert maps.shape == (2, 6, 8)
+    torch = pytest.importorskip("torch")
+    small = torch.from_numpy(concepts.position_map("conv", 2))[None, None]
+    large = torch.nn.functional.interpolate(
+        small, size=(6, 8), mode="bilinear", align_corners=False
+    )[0, 0].numpy()
+    for place, i in enumerate((0, 5)):
+        np.testing.assert_allclose(maps[place], concepts.W[i, 2] * large, rtol=1e-10)
+
+
+def test_saliency_without_pixels_is_at_the_size_of_the_layer():
+    fit, _ = planted()
+    concepts = Concepts(fit, shapes={"conv": SHAPES["conv"]})
+    expected = concepts.W[4, 1] * concepts.position_map("conv", 1)
+    np.testing.assert_allclose(concepts.saliency(1, "conv", [4])[0], expected)
+
+
+def test_cka_of_views_as_captured_and_as_given_back(concepts):
+    captured = {view: np.random.default_rng(1).random((60, H.shape[1]), np.float32)
+                for view, H in concepts.nmf.components_.items()}  # fmt: skip
+    concepts.store.pixels = captured
+    table = concepts.cka()
+    assert len(table) == 10 * 11 / 2
+    every = {(v, "captured"): x for v, x in captured.items()}
+    every |= {(v, "reconstructed"): concepts.W @ H for v, H in concepts.nmf.components_.items()}
+    for row in list(table.rows())[::7]:
+        a, b = (every[row[s], row[f"{s}_is"]] for s in ("view", "other"))
+        expected = linear_cka({"a": a, "b": b})
+        assert row["cka"] == pytest.approx(expected["cka"][1], rel=1e-4)
+        assert row["cka_debiased"] == pytest.approx(expected["cka_debiased"][1], abs=1e-4)
+        assert row["n_examples"] == 60
+    assert set(concepts.cka(max_examples=20)["n_examples"].tolist()) == {20}
+
+
+def test_stability_and_matches_through_W_and_H(concepts):
+    other, store = planted()
+    order = [2, 0, 3, 1]
+    other.W_ = other.W_[:, order]
+    other.components_ = {view: 2 * H[order] for view, H in other.components_.items()}
+    for through in ("W", "H"):
+        matched = concepts.match(Concepts(other, store), through)
+        assert [order[s] for s in matched["match"]] == [0, 1, 2, 3]
+        assert matched["cosine"] == pytest.approx(np.ones(4), rel=1e-6)
+    table = concepts.stability([other])
+    assert list(table.columns) == ["concept", "mean_cosine", "min_cosine", "n_matched"]
+    assert table["mean_cosine"] == pytest.approx(np.ones(4), rel=1e-6)
+    with pytest.raises(ValueError, match="expected 'W' or 'H'"):
+        concepts.match(Concepts(other, store), "G")
+    del other.components_["fc"]
+    with pytest.raises(ValueError, match="or compare through W"):
+        concepts.match(Concepts(other, store), "H")
+
+
+def test_shift_of_the_second_half(concepts):
+    attacked = np.arange(60) >= 30
+    expected = concept_shift(concepts.W, attacked, concepts.labels, 4)
+    given = concepts.shift(attacked)
+    for name, column in expected.columns.items():
+        np.testing.assert_array_equal(given[name], column)
+
+
+def test_what_the_new_analyses_lack_is_named(concepts):
+    bare = Concepts(concepts.nmf)
+    with pytest.raises(ValueError, match=r"there are no classes, .* give n_neighbors"):
+        bare.impurity()
+    with pytest.raises(ValueError, match="accuracy needs labels and predictions"):
+        Concepts(concepts.nmf, labels=concepts.labels).accuracy_by_impurity()
+    with pytest.raises(ValueError, match="images need a store with the pixel views"):
+        bare.images([0])
+    with pytest.raises(ValueError, match="CKA needs the activations; give a store"):
+        bare.cka()

@@ -14,6 +14,8 @@ from cofactor.concepts import (
     channel_profile,
     class_shares,
     classes_in,
+    cluster_sizes,
+    cluster_table,
     clustering_scores,
     concept_image,
     hard_clusters,
@@ -108,6 +110,36 @@ def test_a_factor_must_be_finite_and_non_negative(W, value):
 def test_a_factor_has_two_dimensions():
     with pytest.raises(ValueError, match=r"shape \(3,\); expected two dimensions"):
         hard_clusters(np.ones(3))
+
+
+def test_cluster_table_names_the_two_strongest(W):
+    table = cluster_table(W)
+    memberships = soft_memberships(W)
+    for row, values in zip(table.rows(), memberships.tolist(), strict=True):
+        order = sorted(range(5), key=lambda r: (-values[r], r))
+        if not any(values):
+            assert (row["cluster"], row["second"], row["membership"]) == (-1, -1, 0)
+            continue
+        assert row["cluster"] == order[0]
+        assert row["membership"] == values[order[0]]
+        assert row["second"] == (order[1] if values[order[1]] else -1)
+        assert row["second_membership"] == values[order[1]]
+        assert row["entropy"] == pytest.approx(sum(-p * math.log(p) for p in values if p))
+    transposed = cluster_table(W.T, component_axis=0)
+    assert transposed["second"].tolist() == table["second"].tolist()
+
+
+def test_cluster_sizes_count_what_is_in_no_concept(W):
+    table = cluster_sizes({"fc": W.T[:, :7]}, W)
+    for view, factor in (("fc", W[:7]), ("W", W)):
+        counts = Counter(hard_clusters(factor).tolist())
+        for row in table.rows():
+            if row["view"] == view:
+                assert row["size"] == counts[row["concept"]]
+                assert row["share"] == row["size"] / len(factor)
+    assert table["concept"].tolist() == [-1, 0, 1, 2, 3, 4] * 2
+    with pytest.raises(ValueError, match="at least one factor"):
+        cluster_sizes({})
 
 
 # Scores

@@ -1,4 +1,4 @@
-"""Checks of arguments that several analyses share."""
+"""Checks of arguments, and scaling, that several analyses share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+# What tables call the rows of W where they list them beside views.
+EXAMPLES = "W"
 
 
 def as_factor(factor: ArrayLike, name: str) -> NDArray[Any]:
@@ -50,3 +53,13 @@ def check_count(n: int, name: str) -> int:
     if n < 1:
         raise ValueError(f"{name} = {n}; expected at least 1")
     return int(n)
+
+
+def unit_rows(factor: ArrayLike, name: str, component_axis: int) -> NDArray[np.float64]:
+    """Return the components as rows of unit norm; those without weight stay zero."""
+    array = as_factor(factor, name).astype(np.float64)
+    rows: NDArray[np.float64] = array.T if component_axis == 1 else array
+    # By the largest entry first, so that squares neither vanish nor overflow.
+    rows = rows / np.where(rows.any(axis=1), rows.max(axis=1, initial=0), 1)[:, None]
+    norms = np.sqrt(np.einsum("ri,ri->r", rows, rows))
+    return rows / np.where(norms > 0, norms, 1)[:, None]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cofactor.concepts._checks import as_factor, as_labels
+from cofactor.concepts._table import Table
 
 
 def class_shares(W: ArrayLike, labels: ArrayLike, n_classes: int) -> NDArray[np.float64]:
@@ -147,3 +151,97 @@ def classes_in(shares: ArrayLike) -> NDArray[np.bool_]:
     # Sums round: a concept of all classes alike must not lose some of them to the last bit.
     inside: NDArray[np.bool_] = p * p.shape[1] >= 1 - 1e-9
     return inside
+
+
+def share_table(
+    shares: ArrayLike,
+    names: Sequence[str],
+    *,
+    by: Literal["class", "superclass"] = "class",
+    groups: Sequence[str] | None = None,
+) -> Table:
+    """List the share of every class in every concept, and whether it is in the concept.
+
+    Parameters
+    ----------
+    shares : array-like of shape (k, n_classes)
+        Result of `class_shares` or `superclass_shares`.
+    names : sequence of str, length n_classes
+        Name of each class.
+    by : {"class", "superclass"}
+        What the columns of `shares` are, and so the name of a column of the table.
+    groups : sequence of str, length n_classes, optional
+        Name of the superclass of each class.
+
+    Returns
+    -------
+    Table
+        A row per concept and class: ``concept``, ``class`` or ``superclass`` (number), ``name``,
+        ``superclass`` (name, where `groups` is given), ``share``, ``is_in`` (as `classes_in`).
+
+    Raises
+    ------
+    ValueError
+        If the shares are not a finite non-negative matrix or the names do not fit to it.
+
+    Examples
+    --------
+    >>> share_table([[0.7, 0.3]], ["cat", "tree"])
+    concept  class  name  share  is_in
+          0      0   cat    0.7   True
+          0      1  tree    0.3  False
+    """
+    p = as_factor(shares, "shares")
+    k, n_classes = p.shape
+    for given in (names, groups):
+        if given is not None and len(given) != n_classes:
+            raise ValueError(f"{len(given)} names for {n_classes} classes; expected one per class")
+    columns: dict[str, NDArray[Any]] = {
+        "concept": np.repeat(np.arange(k), n_classes),
+        by: np.tile(np.arange(n_classes), k),
+        "name": np.tile(np.array(names, dtype=str), k),
+    }
+    if groups is not None:
+        columns["superclass"] = np.tile(np.array(groups, dtype=str), k)
+    columns["share"] = p.ravel()
+    columns["is_in"] = classes_in(p).ravel()
+    return Table(columns)
+
+
+def entropy_table(shares: ArrayLike) -> Table:
+    """Say of every concept how many classes it has.
+
+    Parameters
+    ----------
+    shares : array-like of shape (k, n_classes)
+        Result of `class_shares` or `superclass_shares`.
+
+    Returns
+    -------
+    Table
+        A row per concept: ``concept``, ``entropy`` (as `share_entropy`, nats), ``effective``
+        (``exp(entropy)``, the number of equally strong classes of that entropy; 0 for a concept
+        without weight), ``n_in`` (number of classes in the concept, as `classes_in`).
+
+    Raises
+    ------
+    ValueError
+        If the shares are not a finite non-negative matrix.
+
+    Examples
+    --------
+    >>> entropy_table([[0.5, 0.5], [1.0, 0.0]])
+    concept  entropy  effective  n_in
+          0   0.6931          2     2
+          1        0          1     1
+    """
+    p = as_factor(shares, "shares")
+    entropy = share_entropy(p)
+    return Table(
+        {
+            "concept": np.arange(len(p)),
+            "entropy": entropy,
+            "effective": np.where(p.any(axis=1), np.exp(entropy), 0),
+            "n_in": classes_in(p).sum(axis=1),
+        }
+    )

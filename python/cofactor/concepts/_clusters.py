@@ -1,14 +1,15 @@
-"""Clusters of examples, neurons or pixels by their strongest concept, and their scores."""
+"""Clusters of examples, neurons or pixels by their strongest concept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cofactor.concepts._checks import as_factor, as_labels, check_count
+from cofactor.concepts._checks import EXAMPLES, as_factor
+from cofactor.concepts._table import Table
 
 
 def hard_clusters(factor: ArrayLike, *, component_axis: Literal[0, 1] = 1) -> NDArray[np.intp]:
@@ -43,7 +44,7 @@ def hard_clusters(factor: ArrayLike, *, component_axis: Literal[0, 1] = 1) -> ND
     >>> hard_clusters([[3.0, 0.1], [4.0, 0.0], [0.0, 0.0]])
     array([ 1,  0, -1])
     """
-    scaled = _unit_components(factor, component_axis)
+    scaled = unit_components(factor, component_axis)
     clusters: NDArray[np.intp] = scaled.argmax(axis=component_axis)
     clusters[scaled.max(axis=component_axis, initial=0) == 0] = -1
     return clusters
@@ -81,13 +82,116 @@ def soft_memberships(
            [0.44, 0.56],
            [0.  , 0.  ]])
     """
-    scaled = _unit_components(factor, component_axis)
+    scaled = unit_components(factor, component_axis)
     total = scaled.sum(axis=component_axis, keepdims=True)
     memberships: NDArray[np.float64] = scaled / np.where(total > 0, total, 1)
     return memberships
 
 
-def _unit_components(factor: ArrayLike, component_axis: int) -> NDArray[np.float64]:
+def cluster_table(factor: ArrayLike, *, component_axis: Literal[0, 1] = 1) -> Table:
+    """List the cluster of every item, how clear it is, and the runner-up.
+
+    Parameters
+    ----------
+    factor : array-like of shape (n_items, k), or (k, n_items) with ``component_axis=0``
+        W for examples, an H_v (with ``component_axis=0``) for neurons or pixels.
+    component_axis : {0, 1}
+        The axis along which the components lie.
+
+    Returns
+    -------
+    Table
+        A row per item: ``item``, ``cluster`` (as `hard_clusters`, -1 for an all-zero item),
+        ``membership`` in it (as `soft_memberships`), ``second`` (the next strongest concept, -1
+        if there is none), ``second_membership``, ``entropy`` of the memberships (nats).
+
+    Raises
+    ------
+    ValueError
+        If the factor is not two-dimensional, finite and non-negative.
+
+    Examples
+    --------
+    >>> cluster_table([[3.0, 0.0], [4.0, 2.0], [0.0, 0.0]])
+    item  cluster  membership  second  second_membership  entropy
+       0        0           1      -1                  0        0
+       1        1      0.5556       0             0.4444    0.687
+       2       -1           0      -1                  0        0
+    """
+    memberships = soft_memberships(factor, component_axis=component_axis)
+    if component_axis == 0:
+        memberships = memberships.T
+    clusters = hard_clusters(factor, component_axis=component_axis)
+    items = np.arange(len(memberships))
+    rest = memberships.copy()
+    # Item by item rather than by sorting: of equal memberships the lowest concept comes first.
+    rest[items, np.maximum(clusters, 0)] = 0
+    second = rest.argmax(axis=1)
+    second_membership = rest[items, second]
+    return Table(
+        {
+            "item": items,
+            "cluster": clusters,
+            "membership": memberships[items, np.maximum(clusters, 0)],
+            "second": np.where(second_membership > 0, second, -1),
+            "second_membership": second_membership,
+            "entropy": 0
+            - (memberships * np.log(np.where(memberships > 0, memberships, 1))).sum(axis=1),
+        }
+    )
+
+
+def cluster_sizes(components: Mapping[str, ArrayLike], W: ArrayLike | None = None) -> Table:
+    """Count the neurons or pixels of every view, and the examples, by their strongest concept.
+
+    Parameters
+    ----------
+    components : mapping of str to array-like of shape (k, d_v)
+        Factor of each view.
+    W : array-like of shape (n, k), optional
+        Example factor.
+
+    Returns
+    -------
+    Table
+        k + 1 rows per view, and for ``W`` where given: ``view``, ``concept`` (-1 first, for items
+        that are zero in all concepts), ``size``, ``share`` (of all items of the view).
+
+    Raises
+    ------
+    ValueError
+        If a factor is not a finite non-negative matrix.
+
+    Examples
+    --------
+    >>> cluster_sizes({"fc": [[1.0, 0.0, 2.0], [0.0, 0.0, 1.0]]})
+    view  concept  size   share
+      fc       -1     1  0.3333
+      fc        0     1  0.3333
+      fc        1     1  0.3333
+    """
+    found = {view: hard_clusters(H, component_axis=0) for view, H in components.items()}
+    ranks = {view: len(np.asarray(H)) for view, H in components.items()}
+    if W is not None:
+        found[EXAMPLES], ranks[EXAMPLES] = hard_clusters(W), np.shape(W)[1]
+    sizes = {
+        view: np.bincount(clusters + 1, minlength=ranks[view] + 1)
+        for view, clusters in found.items()
+    }
+    if not sizes:
+        raise ValueError("neither components nor W was given; expected at least one factor")
+    return Table(
+        {
+            "view": np.concatenate([np.full(len(size), view) for view, size in sizes.items()]),
+            "concept": np.concatenate([np.arange(-1, len(s) - 1) for s in sizes.values()]),
+            "size": np.concatenate(list(sizes.values())),
+            "share": np.concatenate([size / max(size.sum(), 1) for size in sizes.values()]),
+        }
+    )
+
+
+def unit_components(factor: ArrayLike, component_axis: int) -> NDArray[np.float64]:
+    """Return the factor with every component at unit L2 norm over the items."""
     array = as_factor(factor, "factor")
     norms = np.sqrt(
         np.einsum("ir,ir->r" if component_axis == 1 else "ri,ri->r", array, array, dtype=np.float64)
@@ -95,111 +199,3 @@ def _unit_components(factor: ArrayLike, component_axis: int) -> NDArray[np.float
     scale = np.where(norms > 0, norms, 1)
     scaled: NDArray[np.float64] = array / (scale if component_axis == 1 else scale[:, None])
     return scaled
-
-
-@dataclass(frozen=True)
-class ClusteringScores:
-    """How well clusters agree with labels, and what shuffled labels would have scored.
-
-    Attributes
-    ----------
-    nmi, ari, purity : float
-        Normalized mutual information, adjusted Rand index, purity; 1 is a perfect match.
-    nmi_shuffled, ari_shuffled, purity_shuffled : float
-        The means of the same over shuffled labels.
-    n_scored, n_left_out : int
-        Items that were scored, and items of cluster -1, which were not.
-    """
-
-    nmi: float
-    nmi_shuffled: float
-    ari: float
-    ari_shuffled: float
-    purity: float
-    purity_shuffled: float
-    n_scored: int
-    n_left_out: int
-
-
-def clustering_scores(
-    clusters: ArrayLike,
-    labels: ArrayLike,
-    *,
-    n_shuffles: int = 10,
-    random_state: int | np.random.RandomState | None = 0,
-) -> ClusteringScores:
-    """Compare clusters with labels by NMI, ARI and purity, beside a shuffled baseline.
-
-    NMI is ``I(cluster; label) / mean(H(cluster), H(label))``, ARI the pairs of items on which
-    both agree, corrected for chance, purity ``sum_c max_y n_cy / n``. NMI and purity of
-    unrelated clusters are above 0 and grow with the number of clusters, hence the baseline.
-
-    Parameters
-    ----------
-    clusters : array-like of int, shape (n_items,)
-        Cluster numbers; items at -1 are counted and left out.
-    labels : array-like of int, shape (n_items,)
-        Class numbers from 0.
-    n_shuffles : int
-        Number of random permutations of the labels that the baseline averages.
-    random_state : int, RandomState or None
-        Seed of the permutations.
-
-    Returns
-    -------
-    ClusteringScores
-        All scores are 0 where no item is left to score.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, labels are not integers from 0, or `n_shuffles` is below 1.
-
-    References
-    ----------
-    `sklearn.metrics.normalized_mutual_info_score` and `adjusted_rand_score`; purity as in
-    Manning, Raghavan and Schütze, Introduction to Information Retrieval (2008), section 16.3.
-
-    Examples
-    --------
-    >>> scores = clustering_scores([0, 0, 1, 1, -1], [3, 3, 5, 5, 5])
-    >>> scores.nmi, scores.ari, scores.purity, scores.n_left_out
-    (1.0, 1.0, 1.0, 1)
-    """
-    # scikit-learn takes a second to import, and `import cofactor` comes this way.
-    from sklearn.utils import check_random_state
-
-    check_count(n_shuffles, "n_shuffles")
-    found = np.asarray(clusters)
-    known = as_labels(labels, len(found))
-    kept = found >= 0
-    n_left_out = int(len(found) - kept.sum())
-    found, known = found[kept], known[kept]
-    if not len(found):
-        return ClusteringScores(0, 0, 0, 0, 0, 0, n_scored=0, n_left_out=n_left_out)
-    random = check_random_state(random_state)
-    nmi, ari, purity = _scores(found, known)
-    shuffled = [_scores(found, random.permutation(known)) for _ in range(n_shuffles)]
-    nmi_shuffled, ari_shuffled, purity_shuffled = np.mean(shuffled, axis=0).tolist()
-    return ClusteringScores(
-        nmi=nmi,
-        nmi_shuffled=nmi_shuffled,
-        ari=ari,
-        ari_shuffled=ari_shuffled,
-        purity=purity,
-        purity_shuffled=purity_shuffled,
-        n_scored=len(found),
-        n_left_out=n_left_out,
-    )
-
-
-def _scores(found: NDArray[Any], known: NDArray[np.intp]) -> tuple[float, float, float]:
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
-    counts = np.zeros((int(found.max()) + 1, int(known.max()) + 1), np.int64)
-    np.add.at(counts, (found, known), 1)
-    return (
-        float(normalized_mutual_info_score(known, found)),
-        float(adjusted_rand_score(known, found)),
-        float(counts.max(axis=1).sum() / len(found)),
-    )
