@@ -18,7 +18,7 @@ import cofactor
 from cofactor._terminal import Terminal
 from cofactor.cli import main
 
-VERBS = ["capture", "fit", "encode", "report", "info", "bench", "demo"]
+VERBS = ["capture", "fit", "encode", "report", "compare", "info", "bench", "demo"]
 
 Run = Callable[..., "Finished"]
 

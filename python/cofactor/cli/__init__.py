@@ -5,13 +5,13 @@ A verb imports what it works with when it runs, so that help is immediate and ne
 
 from __future__ import annotations
 
-from cofactor.cli import bench, capture, demo, encode, fit, info, report
+from cofactor.cli import bench, capture, compare, demo, encode, fit, info, report
 from cofactor.cli._group import cofactor
 from cofactor.cli._run import run
 
 __all__ = ["main"]
 
-for verb in (capture, fit, encode, report, info, bench, demo):
+for verb in (capture, fit, encode, report, compare, info, bench, demo):
     cofactor.add_command(verb.command)
 
 

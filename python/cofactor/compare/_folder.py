@@ -1,0 +1,111 @@
+"""A comparison on disk: a CSV per table and `metrics.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cofactor.concepts import Table
+
+KIND = "cofactor comparison"
+
+
+def check_destination(out: Path) -> None:
+    """Raise ValueError unless `out` is new, empty or an earlier comparison."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a folder to write the comparison to")
+    if any(out.iterdir()) and _kind(out) != KIND:
+        raise ValueError(
+            f"{out} holds files that are not a comparison's; expected an empty folder, a new one "
+            "or an earlier comparison"
+        )
+
+
+def write_comparison(
+    tables: Mapping[str, Table], out: str | os.PathLike[str], *, what: str, **facts: Any
+) -> Path:
+    """Write tables as CSV, and all their numbers with what they were made of as JSON.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        Result of a function of this module.
+    out : str or path-like
+        A folder that is new, empty or an earlier comparison, which is replaced as a whole.
+    what : str
+        What was compared, such as ``"views"``.
+    **facts
+        What else `metrics.json` should hold: JSON values.
+
+    Returns
+    -------
+    Path
+        The folder, with ``NAME.csv`` per table and ``metrics.json``: `kind`, `what`, the version of
+        cofactor, the facts, and the rows of every table (numbers that are not finite as null).
+
+    Raises
+    ------
+    ValueError
+        If `out` holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> out = write_comparison(
+    ...     {"fits": Table({"loss": np.array([0.5])})}, tempfile.mkdtemp() + "/out", what="views"
+    ... )
+    >>> sorted(file.name for file in out.iterdir())
+    ['fits.csv', 'metrics.json']
+    """
+    out = Path(out)
+    check_destination(out)
+    document = {
+        "kind": KIND,
+        "what": what,
+        "versions": {"cofactor": metadata.version("cofactor")},
+        **facts,
+        "tables": {name: list(table.rows()) for name, table in tables.items()},
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for name, table in tables.items():
+            table.to_csv(aside / f"{name}.csv")
+        text = json.dumps(_plain(document), indent=1, allow_nan=False)
+        (aside / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        aside.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        aside.rename(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return out
+
+
+def _kind(folder: Path) -> object:
+    try:
+        document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document.get("kind") if isinstance(document, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
