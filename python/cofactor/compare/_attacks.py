@@ -50,7 +50,23 @@ def compare_attack(
 
 
 def attack_tables(concepts: Concepts) -> Tables:
-    """Return the tables of `compare_attack` for a fit that is there already."""
+    """Return the tables of `compare_attack` for a fit that is there already.
+
+    Parameters
+    ----------
+    concepts : Concepts
+        A fit to clean and adversarial examples, with their store.
+
+    Returns
+    -------
+    dict of str to Table
+        As `compare_attack`.
+
+    Raises
+    ------
+    ValueError
+        As `compare_attack`, or without a store.
+    """
     store, labels = concepts.store, concepts.labels
     half, odd = divmod(concepts.n_examples, 2)
     if not isinstance(store, ActivationStore) or labels is None:

@@ -82,7 +82,24 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> Table:
 def spread(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> Table:
     """Return mean and standard deviation of every number, over the rows that agree in `by`.
 
-    The deviation is that of a sample (divisor n - 1), NaN for one row.
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As `summary` gives them, with the values of `by` added.
+    by : sequence of str
+        What makes a group; a value ``seed`` is left out.
+
+    Returns
+    -------
+    Table
+        A row per group: the values of `by`, ``n_fits``, and by value its mean, under its name, and
+        its sample standard deviation (divisor n - 1; NaN for one row), as ``..._sd``.
+
+    Examples
+    --------
+    >>> spread([{"rank": 5, "loss": 0.25}, {"rank": 5, "loss": 0.75}], ["rank"])
+    rank  n_fits  loss  loss_sd
+       5       2   0.5   0.3536
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
