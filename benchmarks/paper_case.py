@@ -270,12 +270,15 @@ def curves(named: dict[str, Concepts], path: Path) -> list[list[str]]:
 
 def profiles(concepts: Concepts, path: Path) -> list[list[str]]:
     """Draw the eigenvalue profile by view; return the coherence of each."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = axes_of("rank", "eigenvalue of the cosines between concepts")
     table = concepts.eigenvalues()
     for view in dict.fromkeys(table["view"].tolist()):
         own = table["view"] == view
         axes.plot(table["rank"][own], table["eigenvalue"][own], label=view, linewidth=1.5)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
     names = ("max", "mean", "min", "largest_eigenvalue", "mean_of_first_three")
