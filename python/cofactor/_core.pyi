@@ -55,7 +55,7 @@ class FitTrace:
     def stop_reason(self) -> str:
         ...
     @property
-    def view_losses(self) -> list[float]:
+    def view_losses(self) -> list[list[float]]:
         ...
 class FitResult:
     @property
