@@ -242,9 +242,9 @@ def _save(folder: Path, name: str, drawing: _Drawing) -> Plot:
         width, height = drawing.size
         figure = Figure(figsize=drawing.size)
         axes = figure.add_subplot()
-        # Room for numbers of five characters: a layout that looks for less costs as much time
+        # Room for numbers of six characters: a layout that looks for less costs as much time
         # again as the drawing.
-        left, right, top, bottom = 0.62, 0.08, 0.08, 0.45 + drawing.legend
+        left, right, top, bottom = 0.74, 0.08, 0.08, 0.45 + drawing.legend
         figure.subplots_adjust(
             left=left / width,
             right=1 - right / width,
