@@ -109,7 +109,7 @@ def _index(content: Content, by_weight: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _curve(content: Content) -> dict[str, Row] | None:
-    """Return the ends of the curve that its caption names: all examples, and the purest half."""
+    """Return the ends of the curve that its caption names: all examples, and the purest quarter."""
     if "accuracy_by_impurity" not in content.plots:
         return None
     rows = rows_of("accuracy_by_impurity", content.tables["accuracy_by_impurity"])

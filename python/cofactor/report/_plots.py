@@ -62,7 +62,7 @@ def draw_plots(folder: Path, slugs: dict[str, str]) -> dict[str, Plot]:
     """Draw what the tables in `folder` have, below ``folder/images/plots``, by name.
 
     `slugs` are the names of the views in file names. The names of plots are `loss`, `view_loss`,
-    `accuracy`, and by view `similarity-*`, `eigenvalues-*` and `clusters-*`.
+    `accuracy_by_impurity`, and by view `similarity-*`, `eigenvalues-*` and `clusters-*`.
     """
     tables = folder / "tables"
     (folder / "images" / "plots").mkdir()
@@ -244,7 +244,7 @@ def _save(folder: Path, name: str, drawing: _Drawing) -> Plot:
         axes = figure.add_subplot()
         # Room for numbers of six characters: a layout that looks for less costs as much time
         # again as the drawing.
-        left, right, top, bottom = 0.74, 0.08, 0.08, 0.45 + drawing.legend
+        left, right, top, bottom = 0.74, 0.14, 0.08, 0.45 + drawing.legend
         figure.subplots_adjust(
             left=left / width,
             right=1 - right / width,
