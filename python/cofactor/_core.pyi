@@ -79,10 +79,10 @@ class FitTrace:
     def reseeded(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     @property
-    def view_losses(self) -> list[float]:
+    def view_losses(self) -> list[list[float]]:
         ...
     @view_losses.setter
-    def view_losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+    def view_losses(self, arg0: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]]) -> None:
         ...
 class FitState:
     """

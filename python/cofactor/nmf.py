@@ -155,6 +155,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         it.
     view_losses_ : dict of str to float
         ``||X_v - W H_v||^2 / ||X_v||^2`` after the last accepted pass.
+    view_loss_history_ : dict of str to list of float
+        The same after every accepted pass, as `loss_history_`.
     reconstruction_err_ : float
         ``sqrt(sum_v w_v ||X_v - W H_v||_F^2)`` of `W_` and `components_`.
     stop_reason_ : str
@@ -330,7 +332,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = trace.iterations
         self.loss_history_ = list(trace.losses)
         self.rejected_losses_ = list(trace.rejected_losses)
-        self.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+        by_view = zip(*trace.view_losses, strict=True)
+        self.view_loss_history_ = dict(zip(views.names, map(list, by_view), strict=True))
+        self.view_losses_ = {name: losses[-1] for name, losses in self.view_loss_history_.items()}
         self.n_reseeded_ = trace.reseeded
         self.stop_reason_ = trace.stop_reason
         self.fingerprint_ = views.fingerprint
@@ -603,6 +607,7 @@ _SAVED = (
     "rejected_losses_",
     "sample_losses_",
     "view_losses_",
+    "view_loss_history_",
     "reconstruction_err_",
     "stop_reason_",
     "fingerprint_",
