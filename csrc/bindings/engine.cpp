@@ -128,9 +128,13 @@ class Engine {
 
   using Sums = py::typing::Tuple<py::array_t<double>, py::typing::List<py::array_t<double>>>;
 
-  Sums power(const std::optional<py::array>& y,
+  Sums power(const std::optional<py::array>& y, bool rounded,
              const std::optional<std::vector<std::int64_t>>& sample) {
-    return sums(PassMode::kLinear, sample ? sampled(y, *sample) : output(y));
+    const auto sink = sample ? sampled(y, *sample) : output(y);
+    if (rounded) backend_->set_precision(Precision::kBFloat16);
+    Sums result = sums(PassMode::kLinear, sink);
+    backend_->set_precision(Precision::kFull);
+    return result;
   }
   Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, output(w)); }
 
@@ -303,9 +307,10 @@ void register_engine(py::module_& module) {
       .def("encode_to_file", &Engine::encode_to_file, py::arg("sum_of_squares"), py::kw_only(),
            py::arg("exact"), py::arg("descriptor"), py::arg("path"), py::arg("offset"),
            "As encode, with W written to an open file, row 0 at the offset.")
-      .def("power", &Engine::power, py::arg("y"), py::arg("sample") = py::none(),
+      .def("power", &Engine::power, py::arg("y"), py::kw_only(), py::arg("rounded") = false,
+           py::arg("sample") = py::none(),
            "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its "
-           "rows.")
+           "rows; products of numbers rounded to bfloat16 if asked for.")
       .def("half_step", &Engine::half_step, py::arg("w"),
            "C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.")
       .def("scan", &Engine::scan);

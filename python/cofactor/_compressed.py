@@ -26,8 +26,14 @@ Float64Array = npt.NDArray[np.float64]
 # Directions whose square, relative to that of the first, is rounding of sums in float32.
 _ROUNDING = 1e-7
 
+# Directions whose square, relative to that of the first, is rounding of sums in float64.
+_DEPENDENT = 1e-13
+
 # Of the solves: what is left of the error is less than what compression leaves out.
 _TOLERANCE = 1e-3
+
+# Columns that the kernels multiply at a time, at most.
+_VECTOR = 16
 
 
 def power_step(
@@ -36,6 +42,8 @@ def power_step(
     weights: Sequence[float],
     q: Float64Array,
     y: npt.NDArray[Any] | None = None,
+    *,
+    rounded: bool = False,
     sample: Sequence[int] | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Read A once: Y^T Y and A^T Y for Y = A q.
@@ -50,6 +58,8 @@ def power_step(
         Directions.
     y : ndarray of shape (n_examples, rank), optional
         Receives Y.
+    rounded : bool, default=False
+        Whether the products round their numbers to bfloat16.
     sample : sequence of int, optional
         Rows of Y that `y` receives, ascending, where it is not all of them.
 
@@ -64,7 +74,7 @@ def power_step(
     for v, root in enumerate(roots):
         part = q[edges[v] : edges[v + 1]].T
         engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
-    c, s = engine.power(y, sample)
+    c, s = engine.power(y, rounded=rounded, sample=sample)
     return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
 
 
@@ -92,12 +102,22 @@ def sample_directions(
     Returns
     -------
     ndarray of shape (sum of columns, rank)
-        Orthonormal columns.
+        Orthonormal columns; zeros where the sample has fewer directions. The last finite ones for
+        numbers whose sums leave the range of the compute type.
     """
     q = random_state.standard_normal((sum(columns), rank))
     for _ in range(steps):
         _, z = power_step(engine, columns, weights, q)
-        q, _ = np.linalg.qr(z)
+        # Orthonormal by the Gram matrix, which is far quicker than a QR decomposition of tall
+        # matrices; what that cannot tell from rounding is no direction, and 0.
+        gram = z.T @ z
+        if not np.isfinite(gram).all():
+            break  # beyond the range of the compute type, as `compress` will see too
+        values, vectors = np.linalg.eigh(gram)
+        kept = values > _DEPENDENT * max(values[-1], np.finfo(np.float64).tiny)
+        scale = np.zeros(rank)
+        scale[kept] = 1.0 / np.sqrt(values[kept])
+        q = z @ (vectors * scale)
     return q
 
 
@@ -123,6 +143,8 @@ def compress(
     columns: Sequence[int],
     weights: Sequence[float],
     q: Float64Array,
+    *,
+    rounded: bool,
     kept: npt.NDArray[np.intp] | None = None,
 ) -> Compressed | None:
     """Project A on the range of A q, in one read.
@@ -135,6 +157,8 @@ def compress(
         Number of columns and weight of each view.
     q : ndarray of shape (sum of columns, rank)
         Directions.
+    rounded : bool
+        Whether the products round their numbers to bfloat16.
     kept : ndarray of int, optional
         Rows of A that the result stands for, ascending; all by default.
 
@@ -147,7 +171,7 @@ def compress(
     rows = engine.n_rows if kept is None else len(kept)
     y = np.empty((rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
     sample = None if kept is None else kept.tolist()
-    c, z = power_step(engine, columns, weights, q, y, sample)
+    c, z = power_step(engine, columns, weights, q, y, rounded=rounded, sample=sample)
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)
@@ -216,9 +240,11 @@ class Side:
         self._l1, self._l2 = l1, l2
         self._dtype = np.float64 if float64 else np.float32
         # The core takes the Gram matrix of a factor from the factor itself. Columns of zeros change
-        # no product, and hold there what the factor has outside of the basis.
-        padding = np.zeros((len(basis), n_components))
-        data = np.concatenate([basis * singular, padding], 1).astype(self._dtype)
+        # no product, and hold there what the factor has outside of the basis; a few more make
+        # rows whole vectors.
+        self._width = -(-(len(singular) + n_components) // _VECTOR) * _VECTOR
+        data = np.zeros((len(basis), self._width), self._dtype)
+        data[:, : len(singular)] = basis * singular
         self._engine = _core.Engine(
             _core.Source([[data]], [data.dtype.name], [1.0]),
             ranks=[n_components],
@@ -250,7 +276,10 @@ class Side:
         """
         values, vectors = np.linalg.eigh(gram - coefficients @ coefficients.T)
         outside = vectors * np.sqrt(np.maximum(values, 0.0))
-        self._engine.set_h(0, np.concatenate([coefficients, outside], 1))
+        h = np.zeros((len(gram), self._width))
+        h[:, : coefficients.shape[1]] = coefficients
+        h[:, coefficients.shape[1] : coefficients.shape[1] + len(gram)] = outside
+        self._engine.set_h(0, h)
         x = np.empty((self._engine.n_rows, len(gram)), self._dtype)
         c, (s,) = self._engine.half_step(x)
         return _Factor(x, s[:, : len(self._singular)] / self._singular, c)

@@ -186,9 +186,9 @@ class Engine:
         """
         C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
         """
-    def power(self, y: numpy.ndarray | None, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
+    def power(self, y: numpy.ndarray | None, *, rounded: bool = False, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
-        C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its rows.
+        C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its rows; products of numbers rounded to bfloat16 if asked for.
         """
     def previous_h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         ...

@@ -103,6 +103,7 @@ class _Case:
     engine_for: Callable[[Views, int], _core.Engine]
     n_threads: int | None
     extrapolate: bool
+    rounded: bool
 
     @property
     def columns(self) -> list[int]:
@@ -136,6 +137,7 @@ def make_start(
     engine_for: Callable[[Views, int], _core.Engine],
     n_threads: int | None,
     extrapolate: bool,
+    rounded: bool,
 ) -> Start:
     """Find the start that a fit asks for.
 
@@ -160,6 +162,8 @@ def make_start(
         Threads of checks and of small solves.
     extrapolate : bool
         Whether fits of samples are accelerated.
+    rounded : bool
+        Whether compression may round to bfloat16.
 
     Returns
     -------
@@ -180,6 +184,7 @@ def make_start(
         engine_for,
         n_threads,
         extrapolate,
+        rounded,
     )
     # With more threads, sums in BLAS might depend on their number.
     with threadpool_limits(1, user_api="blas"):
@@ -248,7 +253,14 @@ def _from_compressed_data(case: _Case) -> Start:
         case.random_state,
     )
     passes = 1.0 + _DIRECTION_READS * sample.n_examples / n + case.views.rows.sampling_passes
-    data = compress(case.engine_for(case.views, rank), case.columns, case.weights, directions, kept)
+    data = compress(
+        case.engine_for(case.views, rank),
+        case.columns,
+        case.weights,
+        directions,
+        rounded=case.rounded,
+        kept=kept,
+    )
     start = case.random()
     if data is None:
         return Start(start, passes)

@@ -495,6 +495,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             engine_for=self._engine,
             n_threads=self.n_threads,
             extrapolate=self.acceleration is not None,
+            rounded=self.compute in ("bfloat16", "auto") and not views.is_float64,
         )
         self.sample_losses_ = found.sample_losses
         self.n_passes_ += found.passes

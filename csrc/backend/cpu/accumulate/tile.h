@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "backend/cpu/component_tiles.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/prefetch.h"
 #include "backend/cpu/simd/operands.h"
+#include "backend/cpu/simd/unroll.h"
 
 namespace cofactor::cpu {
 namespace {
@@ -24,13 +26,13 @@ void accumulate_tile(const char* x, const char* next, std::int64_t stride,
   constexpr std::int64_t kNumbers = std::int64_t{V::kLanes} * Ops::kRows;
   constexpr std::int64_t kTileRow = V::kAccumulateVectors * kNumbers;
   typename V::Reg sum[kComponents][kVectors];
-  for (int r = 0; r < kComponents; ++r) {
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = V::load(s + r * lds + c * V::kLanes);
-  }
+  unroll<kComponents>([&](auto r) {
+    unroll<kVectors>([&](auto c) { sum[r][c] = V::load(s + r * lds + c * V::kLanes); });
+  });
   for (std::int64_t i = 0; i < steps; ++i) {
     typename Ops::Operand xv[kVectors];
     if constexpr (std::is_same_v<Source, FromPacked>) {
-      for (int c = 0; c < kVectors; ++c) xv[c] = Ops::load(packed + i * kTileRow + c * kNumbers);
+      unroll<kVectors>([&](auto c) { xv[c] = Ops::load(packed + i * kTileRow + c * kNumbers); });
     } else {
       const char* const row = x + i * Ops::kRows * stride;
       const std::int64_t ahead = i + kPrefetchRows / Ops::kRows;
@@ -41,19 +43,19 @@ void accumulate_tile(const char* x, const char* next, std::int64_t stride,
                  kVectors * V::kLanes * static_cast<std::int64_t>(sizeof(Source)));
       }
       const auto* const from = reinterpret_cast<const Source*>(row);
-      for (int c = 0; c < kVectors; ++c) {
+      unroll<kVectors>([&](auto c) {
         xv[c] = Ops::rows(from + c * V::kLanes, stride);
         Ops::store(packed + i * kTileRow + c * kNumbers, xv[c]);
-      }
+      });
     }
-    for (int r = 0; r < kComponents; ++r) {
+    unroll<kComponents>([&](auto r) {
       const typename Ops::Operand wv = Ops::broadcast(w[r * ldw + i]);
-      for (int c = 0; c < kVectors; ++c) sum[r][c] = Ops::multiply_add(wv, xv[c], sum[r][c]);
-    }
+      unroll<kVectors>([&](auto c) { sum[r][c] = Ops::multiply_add(wv, xv[c], sum[r][c]); });
+    });
   }
-  for (int r = 0; r < kComponents; ++r) {
-    for (int c = 0; c < kVectors; ++c) V::store(s + r * lds + c * V::kLanes, sum[r][c]);
-  }
+  unroll<kComponents>([&](auto r) {
+    unroll<kVectors>([&](auto c) { V::store(s + r * lds + c * V::kLanes, sum[r][c]); });
+  });
 }
 
 /// Picks the instance for a run-time tile size of at most kComponents x kVectors.
@@ -91,7 +93,7 @@ void accumulate(const StoredRows& x, int rows, const typename Ops::T* w, std::in
   auto* const packed = static_cast<Packed*>(space);
   auto* const weight_space =
       reinterpret_cast<typename Ops::T*>(static_cast<char*>(space) + kTileBytes);
-  const int k_tiles = (k + V::kAccumulateComponents - 1) / V::kAccumulateComponents;
+  const ComponentTiles<V::kAccumulateComponents> tiles(k);
   for (int i = 0; i < rows; i += kAccumulateRows) {
     const int count = rows - i < kAccumulateRows ? rows - i : kAccumulateRows;
     const int steps = (count + Ops::kRows - 1) / Ops::kRows;
@@ -116,9 +118,9 @@ void accumulate(const StoredRows& x, int rows, const typename Ops::T* w, std::in
                          packed + step * kStep * Ops::kRows, vectors * V::kLanes);
         }
       }
-      for (int kt = 0; kt < k_tiles; ++kt) {
-        const int r0 = kt * (k / k_tiles) + (kt < k % k_tiles ? kt : k % k_tiles);
-        const int components = k / k_tiles + (kt < k % k_tiles ? 1 : 0);
+      for (int kt = 0; kt < tiles.count; ++kt) {
+        const int r0 = tiles.first(kt);
+        const int components = tiles.size(kt);
         const auto* const from = weights + r0 * weight_stride;
         typename Ops::T* const to = s + r0 * lds + j;
         if constexpr (Ops::template kConverts<Stored>) {

@@ -7,21 +7,14 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "backend/cpu/component_tiles.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/prefetch.h"
 #include "backend/cpu/simd/operands.h"
+#include "backend/cpu/simd/unroll.h"
 
 namespace cofactor::cpu {
 namespace {
-
-/// to[r] += scale * (sum of the lanes of sums[r])
-template <class V, int kCount>
-void add_lane_sums(const typename V::Reg* sums, typename V::T scale, typename V::T* to) {
-  typename V::T total[4];
-  const auto at = [&](int r) { return r < kCount ? sums[r] : V::zero(); };
-  V::sum4(at(0), at(1), at(2), at(3), total);
-  for (int r = 0; r < kCount; ++r) to[r] += scale * total[r];
-}
 
 /// With Source a type of stored numbers, also leaves the converted rows in `packed`; else reads
 /// them from there.
@@ -32,13 +25,11 @@ void project_tile(const char* x, std::int64_t stride, typename Ops::Packed* pack
   using V = typename Ops::V;
   static_assert(kComponents <= 4);
   typename V::Reg sum[kRows][kComponents];
-  for (int i = 0; i < kRows; ++i) {
-    for (int r = 0; r < kComponents; ++r) sum[i][r] = V::zero();
-  }
+  unroll<kRows>([&](auto i) { unroll<kComponents>([&](auto r) { sum[i][r] = V::zero(); }); });
   for (std::int64_t j = 0; j < n; j += Ops::kColumns) {
     typename Ops::Operand hv[kComponents];
-    for (int r = 0; r < kComponents; ++r) hv[r] = Ops::load(h + r * kProjectColumns + j);
-    for (int i = 0; i < kRows; ++i) {
+    unroll<kComponents>([&](auto r) { hv[r] = Ops::load(h + r * kProjectColumns + j); });
+    unroll<kRows>([&](auto i) {
       const std::int64_t at = i * kProjectColumns + j;
       typename Ops::Operand xv;
       if constexpr (std::is_same_v<Source, FromPacked>) {
@@ -47,12 +38,20 @@ void project_tile(const char* x, std::int64_t stride, typename Ops::Packed* pack
         xv = Ops::columns(reinterpret_cast<const Source*>(x + i * stride) + j);
         Ops::store(packed + at, xv);
       }
-      for (int r = 0; r < kComponents; ++r) {
-        sum[i][r] = Ops::multiply_add(xv, hv[r], sum[i][r]);
-      }
-    }
+      unroll<kComponents>([&](auto r) { sum[i][r] = Ops::multiply_add(xv, hv[r], sum[i][r]); });
+    });
   }
-  for (int i = 0; i < kRows; ++i) add_lane_sums<V, kComponents>(sum[i], scale, b + i * ldb);
+  unroll<kRows>([&](auto i) {
+    typename V::Reg lanes[4];
+    unroll<4>([&](auto r) {
+      if constexpr (r < kComponents) {
+        lanes[r] = sum[i][r];
+      } else {
+        lanes[r] = V::zero();
+      }
+    });
+    V::template add_sums<kComponents>(lanes[0], lanes[1], lanes[2], lanes[3], scale, b + i * ldb);
+  });
 }
 
 /// Picks the instance for a run-time tile size of at most kRows x kComponents.
@@ -86,7 +85,7 @@ void project(const StoredRows& x, int rows, const void* factor, int k, std::int6
   static_assert(sizeof(typename Ops::T) * kRows * kProjectColumns <= kTileBytes);
   const auto* const h = static_cast<const typename Ops::Packed*>(factor);
   auto* const packed = static_cast<typename Ops::Packed*>(space);
-  const int k_tiles = (k + V::kProjectComponents - 1) / V::kProjectComponents;
+  const ComponentTiles<V::kProjectComponents> tiles(k);
   const std::int64_t padded = (n + Ops::kColumns - 1) / Ops::kColumns * Ops::kColumns;
   for (int i = 0; i < rows; i += kRows) {
     const int count = rows - i < kRows ? rows - i : kRows;
@@ -101,13 +100,12 @@ void project(const StoredRows& x, int rows, const void* factor, int k, std::int6
     // While these rows are multiplied, draw in the next ones, or the next columns of the first.
     constexpr auto kSize = static_cast<std::int64_t>(sizeof(Stored));
     const char* const next = i + kRows < rows ? stored + kRows * x.stride : x.data + n * kSize;
-    for (int kt = 0; kt < k_tiles; ++kt) {
-      for (int row = count * kt / k_tiles; row < count * (kt + 1) / k_tiles; ++row) {
+    for (int kt = 0; kt < tiles.count; ++kt) {
+      for (int row = count * kt / tiles.count; row < count * (kt + 1) / tiles.count; ++row) {
         prefetch(next + row * x.stride, n * kSize);
       }
-      // Tiles of nearly equal size, the larger ones first: k = 21 is 4, 4, 4, 3, 3, 3.
-      const int r0 = kt * (k / k_tiles) + (kt < k % k_tiles ? kt : k % k_tiles);
-      const int components = k / k_tiles + (kt < k % k_tiles ? 1 : 0);
+      const int r0 = tiles.first(kt);
+      const int components = tiles.size(kt);
       const auto* const from = h + r0 * kProjectColumns;
       typename Ops::T* const to = b + i * ldb + r0;
       if constexpr (Ops::template kConverts<Stored>) {

@@ -45,11 +45,14 @@ struct SimdF32 {
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
   }
-  /// The sums of four vectors.
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  /// to[r] += scale * sum of the r-th vector, for the first kCount of four.
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    T out[4];
     const Reg ab = _mm256_hadd_ps(a, b), cd = _mm256_hadd_ps(c, d);
     const Reg all = _mm256_hadd_ps(ab, cd);
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+    for (int r = 0; r < kCount; ++r) to[r] += scale * out[r];
   }
 
   static Reg convert(const float* p) { return _mm256_loadu_ps(p); }
@@ -105,8 +108,11 @@ struct SimdF64 {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
   }
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    T out[4];
     out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
+    for (int r = 0; r < kCount; ++r) to[r] += scale * out[r];
   }
 };
 

@@ -42,15 +42,19 @@ struct SimdF32 {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_ps(a); }
-  /// The sums of four vectors.
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  /// to[r] += scale * sum of the r-th vector, for the first kCount of four.
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
     const Reg ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     const Reg cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
     const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
     const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
     const Reg all = add(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
-    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+    const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    constexpr __mmask8 kMask = (1U << kCount) - 1U;
+    const __m128 before = _mm_maskz_loadu_ps(kMask, to);
+    _mm_mask_storeu_ps(to, kMask, _mm_fmadd_ps(sums, _mm_set1_ps(scale), before));
   }
 
   static Reg convert(const float* p) { return _mm512_loadu_ps(p); }
@@ -103,8 +107,10 @@ struct SimdF64 {
     return _mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_pd(a); }
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
-    out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    const T sums[] = {sum(a), sum(b), sum(c), sum(d)};
+    for (int r = 0; r < kCount; ++r) to[r] += scale * sums[r];
   }
 };
 

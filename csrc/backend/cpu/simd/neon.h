@@ -41,9 +41,12 @@ struct SimdF32 {
   }
   static bool any_nonzero(Reg a) { return vminvq_u32(vceqzq_f32(a)) == 0; }
   static T sum(Reg a) { return vaddvq_f32(a); }
-  /// The sums of four vectors.
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  /// to[r] += scale * sum of the r-th vector, for the first kCount of four.
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    T out[4];
     vst1q_f32(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+    for (int r = 0; r < kCount; ++r) to[r] += scale * out[r];
   }
 
   static Reg convert(const float* p) { return vld1q_f32(p); }
@@ -97,9 +100,12 @@ struct SimdF64 {
   }
   static bool any_nonzero(Reg a) { return vminvq_u32(vreinterpretq_u32_u64(vceqzq_f64(a))) == 0; }
   static T sum(Reg a) { return vaddvq_f64(a); }
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    T out[4];
     vst1q_f64(out, vpaddq_f64(a, b));
     vst1q_f64(out + 2, vpaddq_f64(c, d));
+    for (int r = 0; r < kCount; ++r) to[r] += scale * out[r];
   }
 };
 

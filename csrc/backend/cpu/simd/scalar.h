@@ -37,8 +37,11 @@ struct SimdScalar {
   static Reg greater(Reg a, Reg b) { return a > b ? Reg{1} : Reg{0}; }
   static bool any_nonzero(Reg a) { return a != 0; }
   static T sum(Reg a) { return a; }
-  static void sum4(Reg a, Reg b, Reg c, Reg d, T* out) {
+  template <int kCount>
+  static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
+    T out[4];
     out[0] = a, out[1] = b, out[2] = c, out[3] = d;
+    for (int r = 0; r < kCount; ++r) to[r] += scale * out[r];
   }
 
   static Reg convert(const float* p) { return *p; }
