@@ -9,9 +9,9 @@ import typing
 __all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitTrace', 'IterationInfo', 'MachinePeak', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
 class Source:
     """
-    Views as lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
+    Views as lists of arrays, consecutive pieces of their rows. Keeps the arrays alive. Row-major ones are read in place; one of other layout, byte order or integers, or a sparse one in rows, is packed block by block.
     """
-    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         ...
     @property
     def n_rows(self) -> int:

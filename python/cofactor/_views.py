@@ -8,21 +8,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 from . import _core
+from ._arrays import to_host
 from .store import ActivationStore
 
-__all__ = ["ViewData", "Views", "load_views"]
+__all__ = ["ViewData", "Views", "load_views", "view_of_matrix"]
 
 _KEPT_DTYPES = ("uint8", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
 class ViewData:
-    """One view: consecutive pieces of its rows, in the form that the core reads."""
+    """One view: consecutive pieces of its rows, and how the core reads them."""
 
     name: str
-    pieces: list[npt.NDArray[Any]]
+    pieces: list[Any]
+    """Arrays, or one sparse matrix in rows."""
     dtype: str
     scale: float
     statistics: tuple[float, float, int] | None
@@ -32,6 +35,11 @@ class ViewData:
     def n_columns(self) -> int:
         """Number of columns of the view."""
         return int(self.pieces[0].shape[1])
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the view."""
+        return sum(int(piece.shape[0]) for piece in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Views:
     @property
     def n_examples(self) -> int:
         """Number of rows of every view."""
-        return sum(len(piece) for piece in self.views[0].pieces)
+        return self.views[0].n_rows
 
     @property
     def is_float64(self) -> bool:
@@ -72,7 +80,7 @@ class Views:
             return self
         zeros = [0.0] * len(self.views)
         scanned = _core.Engine(
-            self.source(),
+            self.source(n_threads),
             ranks=[1],
             weights=zeros,
             l1_w=0.0,
@@ -94,8 +102,14 @@ class Views:
         """Sum of squares of every view; call :meth:`with_statistics` first."""
         return [view.statistics[0] for view in self.views if view.statistics is not None]
 
-    def check_values(self) -> None:
-        """Raise ValueError for values that cannot be factorized."""
+    def statistics(self, name: str) -> tuple[float, float, int]:
+        """Sum of squares, minimum and nonfinite values of a view whose statistics are known."""
+        (statistics,) = (view.statistics for view in self.views if view.name == name)
+        assert statistics is not None
+        return statistics
+
+    def check_values(self, caller: str = "CoupledNMF") -> None:
+        """Raise ValueError, in the name of `caller`, for values that cannot be factorized."""
         for view in self.views:
             assert view.statistics is not None
             _, minimum, nonfinite = view.statistics
@@ -106,7 +120,7 @@ class Views:
                 )
             if minimum < 0:
                 raise ValueError(
-                    f"Negative values in data passed to CoupledNMF: view {view.name!r} has "
+                    f"Negative values in data passed to {caller}: view {view.name!r} has "
                     f"minimum {minimum:.6g}; non-negative factorization needs values of at least "
                     "0, such as activations after a ReLU"
                 )
@@ -115,13 +129,17 @@ class Views:
         """Copy some rows, ascending, into memory."""
         return Views([_take(view, rows) for view in self.views], None)
 
-    def source(self, block_rows: int = 0) -> _core.Source:
-        """Give the arrays to the core, which keeps them alive and copies nothing."""
+    def source(self, n_threads: int | None = None) -> _core.Source:
+        """Give the arrays to the core, which keeps them alive.
+
+        Row-major arrays are read in place. Others, sparse ones and integers are brought into that
+        form block by block, by `n_threads`.
+        """
         return _core.Source(
             [view.pieces for view in self.views],
             [view.dtype for view in self.views],
             [view.scale for view in self.views],
-            block_rows=block_rows,
+            threads=n_threads or 0,
         )
 
 
@@ -131,8 +149,10 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     Parameters
     ----------
     X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
-        The data. Arrays of uint8, float16, float32 and float64 are used in place when their
-        rows are contiguous; other real dtypes and layouts are copied.
+        The data. Arrays of uint8, float16, bfloat16, float32 and float64 are read in place when
+        their rows are contiguous; other layouts and integers are converted block by block, of
+        at most 16 bits to float32 and wider ones to float64. Only numbers of more than 64 bits are
+        copied. Sparse matrices are read by rows.
     expected : mapping of str to int, optional
         Columns of the views that a fitted model knows; `X` may name some of them and no others.
     caller : str
@@ -150,9 +170,11 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     ValueError
         If shapes or names do not fit together.
     """
-    if isinstance(X, ActivationStore):
+    if isinstance(X, Views):
+        views, fingerprint = X.views, X.fingerprint
+    elif isinstance(X, ActivationStore):
         views = [_from_store(X, name) for name in X.views]
-        fingerprint: str | None = X.fingerprint
+        fingerprint = X.fingerprint
     elif isinstance(X, Mapping):
         views = [_from_array(name, array) for name, array in X.items()]
         fingerprint = None
@@ -164,7 +186,7 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     if not views:
         raise ValueError(f"{caller} got no views; expected at least one")
     result = Views(views, fingerprint)
-    rows = {view.name: sum(len(piece) for piece in view.pieces) for view in views}
+    rows = {view.name: view.n_rows for view in views}
     if len(set(rows.values())) > 1:
         raise ValueError(
             "Found views with inconsistent numbers of examples: "
@@ -180,6 +202,26 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     return result
 
 
+def view_of_matrix(name: str, values: npt.NDArray[Any], dtype: str | None = None) -> Views:
+    """One view of one matrix.
+
+    Parameters
+    ----------
+    name : str
+        Name of the view.
+    values : ndarray of shape (n_examples, n_columns)
+        Real numbers.
+    dtype : str, optional
+        Name of the dtype where `values` are the bits of numbers that NumPy does not know.
+
+    Returns
+    -------
+    Views
+        Without statistics.
+    """
+    return Views([_from_array(name, values, dtype)], None)
+
+
 def _from_store(store: ActivationStore, name: str) -> ViewData:
     view = store.views[name]
     statistics = store.statistics(name)
@@ -192,10 +234,13 @@ def _from_store(store: ActivationStore, name: str) -> ViewData:
     )
 
 
-def _from_array(name: Any, array: Any) -> ViewData:
+def _from_array(name: Any, array: Any, dtype: str | None = None) -> ViewData:
     if not isinstance(name, str):
         raise TypeError(f"view names must be strings, got {name!r}")
-    values = np.asarray(array)
+    host = to_host(array, f"view {name!r}")
+    values, dtype = host.values, dtype or host.dtype
+    if not issparse(values):
+        values = np.asarray(values)
     if values.ndim != 2:
         raise ValueError(
             f"view {name!r} has shape {values.shape}; expected (n_examples, n_columns)"
@@ -208,26 +253,42 @@ def _from_array(name: Any, array: Any) -> ViewData:
         )
     if values.dtype.kind not in "fiub":
         raise TypeError(f"view {name!r} has dtype {values.dtype}; expected real numbers")
-    if values.dtype.name not in _KEPT_DTYPES:
-        wide = values.dtype.kind != "b" and values.dtype.itemsize > 2
-        values = values.astype(np.float64 if wide else np.float32)
-    if not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    rows_contiguous = values.strides[1] == values.itemsize or values.shape[1] == 1
-    if not rows_contiguous or values.strides[0] < 0 or values.strides[0] % values.itemsize:
-        values = np.ascontiguousarray(values)
-    return ViewData(name, [values], values.dtype.name, 1.0, None)
+    if dtype is None:
+        dtype = _read_as(values.dtype)
+    if issparse(values):
+        # A sparse matrix in other form takes new memory for its entries, as in scikit-learn.
+        values = values.tocsr().astype("float32" if dtype == "float32" else "float64", copy=False)
+        if values.indices.dtype != values.indptr.dtype:
+            values = values.copy()
+            values.indices = values.indices.astype(np.int64)
+            values.indptr = values.indptr.astype(np.int64)
+        dtype = values.dtype.name
+    elif values.dtype.itemsize > 8:
+        values = values.astype(np.float64)
+    return ViewData(name, [values], dtype, 1.0, None)
+
+
+def _read_as(dtype: np.dtype[Any]) -> str:
+    """Name of the dtype in which the core reads an array."""
+    if dtype.kind == "b":
+        return "uint8"
+    name = dtype.newbyteorder("=").name
+    if name in _KEPT_DTYPES:
+        return name
+    return "float64" if dtype.itemsize > 2 else "float32"
 
 
 def _take(view: ViewData, rows: npt.NDArray[np.intp]) -> ViewData:
-    edges = np.cumsum([0, *(len(piece) for piece in view.pieces)])
+    edges = np.cumsum([0, *(piece.shape[0] for piece in view.pieces)])
     cuts = np.searchsorted(rows, edges)
     parts = [
         piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
         for i, piece in enumerate(view.pieces)
         if cuts[i] < cuts[i + 1]
     ]
-    return replace(view, pieces=[np.concatenate(parts)], statistics=None)
+    # A sparse view is in one piece.
+    pieces = parts if len(parts) == 1 else [np.concatenate(parts)]
+    return replace(view, pieces=pieces, statistics=None)
 
 
 def _check_against(views: Views, expected: Mapping[str, int], caller: str) -> None:

@@ -345,16 +345,17 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         engine = self._engine(views, self.n_components)
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
-        unknown = [
-            r
-            for r in range(self.n_components)
-            if not any(
-                self.weights_[name] > 0 and self.components_[name][r].any() for name in views.names
-            )
-        ]
-        if unknown:
+        known = {
+            name: self.components_[name].any(axis=1)
+            for name, weight in self.weights_.items()
+            if weight > 0
+        }
+        given = [known[name] for name in views.names if name in known]
+        # A component that has died everywhere is missed by nobody.
+        unknown = np.flatnonzero(~np.any(given, axis=0) & np.any(list(known.values()), axis=0))
+        if len(unknown):
             warnings.warn(
-                f"the given views know nothing of component(s) {unknown}; their W is 0",
+                f"the given views know nothing of component(s) {unknown.tolist()}; their W is 0",
                 UserWarning,
                 stacklevel=2,
             )
@@ -423,7 +424,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if device == "auto":
             device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
-            views.source(),
+            views.source(self.n_threads),
             ranks=[rank],
             weights=[self.weights_[name] for name in names],
             l1_w=penalties.l1_w,
