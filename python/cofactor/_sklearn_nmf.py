@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 from ._arrays import like, to_host
 from ._views import Views, view_of_matrix
 from .init import Init
-from .nmf import CoupledNMF, FitEvent
+from .nmf import CoupledNMF, FitEvent, with_components
 
 __all__ = ["NMF", "non_negative_factorization"]
 
@@ -381,10 +381,7 @@ default=None
         return coupled
 
     def _encode(self, views: Any, H: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        coupled = self._coupled(len(H), None)
-        coupled.components_ = {_VIEW: H}
-        coupled.weights_ = {_VIEW: 1.0}
-        coupled._n_columns, coupled._n_examples = views.n_columns, views.n_examples
+        coupled = with_components(self._coupled(len(H), None), {_VIEW: H}, {_VIEW: 1.0})
         return coupled.transform(views)
 
 

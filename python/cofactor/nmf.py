@@ -506,8 +506,38 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     check_parameters(nmf)
     for name, value in run.learned.items():
         setattr(nmf, name, value)
-    nmf.components_ = run.components
+    _set_components(nmf, run.components, n_examples=len(run.W))
     nmf.W_ = run.W
-    nmf._n_examples = len(run.W)
-    nmf._n_columns = {name: H.shape[1] for name, H in run.components.items()}
     return nmf
+
+
+def with_components(
+    nmf: CoupledNMF, components: Mapping[str, Factor], weights: Mapping[str, float]
+) -> CoupledNMF:
+    """Make an estimator know components that no fit of its own found, so that it transforms.
+
+    Parameters
+    ----------
+    nmf : CoupledNMF
+        The estimator, changed in place.
+    components : mapping of str to ndarray of shape (n_components, n_columns)
+        H of every view.
+    weights : mapping of str to float
+        Weight of every view.
+
+    Returns
+    -------
+    CoupledNMF
+        `nmf`.
+    """
+    for name in _SAVED:
+        setattr(nmf, name, None)
+    nmf.weights_ = dict(weights)
+    _set_components(nmf, components, n_examples=0)
+    return nmf
+
+
+def _set_components(nmf: CoupledNMF, components: Mapping[str, Factor], n_examples: int) -> None:
+    nmf.components_ = dict(components)
+    nmf._n_examples = n_examples
+    nmf._n_columns = {name: H.shape[1] for name, H in components.items()}
