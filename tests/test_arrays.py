@@ -238,3 +238,14 @@ def test_no_layout_takes_a_copy() -> None:
     grown = dict(line.split(": ") for line in done.stdout.splitlines())
     assert len(grown) == 10, done.stderr
     assert all(float(megabytes) < 32 for megabytes in grown.values()), grown
+
+
+def test_views_of_one_library_give_w_of_it() -> None:
+    tensors = {"a": torch.from_numpy(X), "b": torch.from_numpy(X[:, :3].copy())}
+    nmf = cf.CoupledNMF(2, random_state=0, max_iter=5, tol=0)
+    W = nmf.fit_transform(tensors)
+    assert isinstance(W, torch.Tensor)
+    assert torch.equal(nmf.transform(tensors), W)
+    assert all(isinstance(x, torch.Tensor) for x in nmf.inverse_transform(W).values())
+    assert isinstance(nmf.W_, np.ndarray)
+    assert isinstance(nmf.transform({**tensors, "b": X[:, :3]}), np.ndarray)

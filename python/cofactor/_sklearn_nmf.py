@@ -382,7 +382,8 @@ default=None
 
     def _encode(self, views: Any, H: npt.NDArray[Any]) -> npt.NDArray[Any]:
         coupled = with_components(self._coupled(len(H), None), {_VIEW: H}, {_VIEW: 1.0})
-        return coupled.transform(views)
+        W: npt.NDArray[Any] = coupled.transform(views)
+        return W
 
 
 def non_negative_factorization(

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 
 from . import _core
-from ._arrays import to_host
+from ._arrays import like, to_host
 from .store import ActivationStore
 
-__all__ = ["ViewData", "Views", "load_views", "view_of_matrix"]
+__all__ = ["ViewData", "Views", "like_views", "load_views", "view_of_matrix"]
 
 _KEPT_DTYPES = ("uint8", "float16", "float32", "float64")
 
@@ -202,6 +202,13 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     return result
 
 
+def like_views(W: npt.NDArray[Any], X: Any) -> Any:
+    """Bring an example factor into the library that all arrays of the mapping `X` come from."""
+    arrays = list(X.values()) if isinstance(X, Mapping) else []
+    same = len({type(array) for array in arrays}) == 1
+    return like(W, arrays[0]) if same else W
+
+
 def view_of_matrix(name: str, values: npt.NDArray[Any], dtype: str | None = None) -> Views:
     """One view of one matrix.
 
@@ -251,6 +258,8 @@ def _from_array(name: Any, array: Any, dtype: str | None = None) -> ViewData:
             f"Found view {name!r} with 0 feature(s) (shape={values.shape}) "
             "while a minimum of 1 is required"
         )
+    if values.dtype == object:
+        values = values.astype(np.float64)  # or the TypeError that says which object is no number
     if values.dtype.kind not in "fiub":
         raise TypeError(f"view {name!r} has dtype {values.dtype}; expected real numbers")
     if dtype is None:

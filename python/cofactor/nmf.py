@@ -17,10 +17,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._arrays import like, to_host
 from ._parameters import Penalties, check_parameters, check_start, resolve_weights
 from ._run_files import read_run, write_run
 from ._threads import register
-from ._views import Views, load_views
+from ._views import Views, like_views, load_views
 from .init import Init, make_start
 from .store import ActivationStore
 
@@ -28,8 +29,9 @@ __all__ = ["CoupledNMF", "FitEvent", "load"]
 
 register()
 
-ViewMapping = Mapping[str, npt.ArrayLike]
-Factor = npt.NDArray[Any]
+ViewMapping = Mapping[str, Any]
+Factor = Any
+"""An ndarray, or an array of the library that the views came from."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
-            Non-negative views with the same examples. Arrays of uint8, float16, float32 and
-            float64 are read in place; anything in float64 makes the fit compute in float64.
+            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything
+            with ``__dlpack__``, or sparse matrices. Row-major arrays of uint8, float16, bfloat16,
+            float32 and float64 are read in place, others block by block; anything in float64, or
+            integers of more than 16 bits, makes the fit compute in float64.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -308,10 +312,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            `W_`, equal to ``fit(X).transform(X)``.
+        array of shape (n_examples, n_components)
+            `W_`, equal to ``fit(X).transform(X)``; of torch or CuPy if all views are.
         """
-        return self.fit(X, H=H).W_
+        return like_views(self.fit(X, H=H).W_, X)
 
     def transform(self, X: ActivationStore | ViewMapping) -> Factor:
         """Solve W for examples, with H fixed.
@@ -324,8 +328,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            Non-negative; a component that no given view knows is 0, with a warning.
+        array of shape (n_examples, n_components)
+            Non-negative; a component that no given view knows is 0, with a warning. Of torch or
+            CuPy if all views are.
 
         Raises
         ------
@@ -363,7 +368,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             (views.n_examples, self.n_components), np.float64 if engine.float64 else np.float32
         )
         engine.encode(views.sums_of_squares, exact=False, w=W)
-        return W
+        return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
         """Reconstruct every view from an example factor.
@@ -379,8 +384,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``W @ H_v`` by view.
         """
         check_is_fitted(self)
-        W = np.asarray(W)
-        return {name: W @ H for name, H in self.components_.items()}
+        values = np.asarray(to_host(W, "W").values)
+        return {name: like(values @ H, W) for name, H in self.components_.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
