@@ -14,12 +14,14 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
+    from ._sklearn_nmf import NMF, non_negative_factorization
     from .concepts import Concepts
     from .nmf import CoupledNMF, FitEvent, load
 
 __version__ = version("cofactor")
 
 __all__ = [
+    "NMF",
     "ActivationStore",
     "Concepts",
     "CoupledNMF",
@@ -29,11 +31,19 @@ __all__ = [
     "__version__",
     "capture",
     "load",
+    "non_negative_factorization",
     "report",
 ]
 
 # What needs scikit-learn is imported when it is first asked for: `cofactor --help` stays quick.
-_LAZY = {"Concepts": "concepts", "CoupledNMF": "nmf", "FitEvent": "nmf", "load": "nmf"}
+_LAZY = {
+    "Concepts": "concepts",
+    "CoupledNMF": "nmf",
+    "FitEvent": "nmf",
+    "NMF": "_sklearn_nmf",
+    "load": "nmf",
+    "non_negative_factorization": "_sklearn_nmf",
+}
 
 
 def __getattr__(name: str) -> Any:

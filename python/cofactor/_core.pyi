@@ -12,18 +12,18 @@ class Source:
     Rows of all views, a block at a time.
     """
     @staticmethod
-    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[numpy.ndarray]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex) -> Source:
+    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[typing.Any]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> Source:
         """
-        Of start(), which is called for every pass and gives an iterator of lists of row-major arrays, one a view. The number of rows is known after a pass.
+        Of start(), which is called for every pass and gives an iterator of lists of arrays as above, one a view. The number of rows is known after a pass.
         """
     @staticmethod
     def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]], selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex) -> Source:
         """
         Of lists of (path, offset in bytes, rows) that hold a view's rows one after the other. Of these the selection, if there is one, in its order. To negative values happens what `negative` says for each view: keep, relu, shift or split, and the minimum for shift.
         """
-    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         """
-        Of lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive and copies nothing.
+        Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. Row-major ones are read in place; one of other layout, byte order or integers, or a sparse one in rows, is packed block by block.
         """
     @property
     def n_rows(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._matrices import gather, stack
 from ._memory import Reading
 from ._store.metadata import View
 
@@ -59,19 +60,20 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class ArrayRows:
-    """For every view consecutive pieces of its rows, read in place."""
+    """For every view consecutive pieces of its rows, read in place, or else block by block."""
 
-    pieces: list[list[npt.NDArray[Any]]]
+    pieces: list[list[Any]]
+    """Arrays, or one sparse matrix in rows."""
     sampling_passes = 0.0
 
     @property
     def n_examples(self) -> int:
         """Number of rows of every view."""
-        return sum(len(piece) for piece in self.pieces[0])
+        return sum(int(piece.shape[0]) for piece in self.pieces[0])
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Copy the samples into memory."""
-        return [ArrayRows([[_gather(view, rows)] for view in self.pieces]) for rows in samples]
+        return [ArrayRows([[gather(view, rows)] for view in self.pieces]) for rows in samples]
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Give the rows to the core, which keeps the arrays alive."""
@@ -80,6 +82,7 @@ class ArrayRows:
             [view.dtype for view in views],
             [view.scale for view in views],
             block_rows=_ARRAY_BLOCK,
+            threads=reading.threads,
         )
 
 
@@ -125,25 +128,22 @@ class FileRows:
 class BlockRows:
     """Blocks of rows that are made anew for every pass, as lists of one array a view."""
 
-    start: Callable[[], Iterator[list[npt.NDArray[Any]]]]
+    start: Callable[[], Iterator[list[Any]]]
     n_examples: int
     sampling_passes = 1.0
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Read all blocks once and copy the samples out of them."""
-        parts: list[list[list[npt.NDArray[Any]]]] = [[] for _ in samples]
+        parts: list[list[list[Any]]] = [[] for _ in samples]
         first = 0
         for block in self.start():
-            stop = first + len(block[0])
+            stop = first + block[0].shape[0]
             for rows, found in zip(samples, parts, strict=True):
                 inside = rows[slice(*np.searchsorted(rows, [first, stop]))] - first
                 if inside.size:
                     found.append([array[inside] for array in block])
             first = stop
-        return [
-            ArrayRows([[np.concatenate(view)] for view in zip(*found, strict=True)])
-            for found in parts
-        ]
+        return [ArrayRows([[stack(view)] for view in zip(*found, strict=True)]) for found in parts]
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Let the core ask for the blocks, one after the other."""
@@ -153,15 +153,5 @@ class BlockRows:
             [view.dtype for view in views],
             [view.scale for view in views],
             n_rows=self.n_examples,
+            threads=reading.threads,
         )
-
-
-def _gather(pieces: list[npt.NDArray[Any]], rows: Indices) -> npt.NDArray[Any]:
-    edges = np.cumsum([0, *(len(piece) for piece in pieces)])
-    cuts = np.searchsorted(rows, edges)
-    parts = [
-        piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
-        for i, piece in enumerate(pieces)
-        if cuts[i] < cuts[i + 1]
-    ]
-    return np.concatenate(parts)

@@ -17,12 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._arrays import like, to_host
 from ._checkpoint import Checkpoint, SavedFit, start_digest
 from ._memory import Reading, plan_reading
 from ._parameters import Penalties, check_parameters, check_start, resolve_weights
 from ._run_files import read_run, write_run
 from ._threads import register
-from ._views import Views, check_examples, load_views
+from ._views import Views, check_examples, like_views, load_views
 from ._w_file import check_w_path, open_w, w_file
 from .init import Init, make_start
 from .store import ActivationStore
@@ -31,9 +32,10 @@ __all__ = ["CoupledNMF", "FitEvent", "load"]
 
 register()
 
-ViewMapping = Mapping[str, npt.ArrayLike]
+ViewMapping = Mapping[str, Any]
 Data = ActivationStore | ViewMapping | Iterable[ViewMapping]
-Factor = npt.NDArray[Any]
+Factor = Any
+"""An ndarray, or an array of the library that the views came from."""
 
 
 @dataclass(frozen=True)
@@ -231,11 +233,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
-            Non-negative views with the same examples. Arrays of uint8, float16, float32 and
-            float64 are read in place; anything in float64 makes the fit compute in float64. An
-            iterable gives blocks of examples as such mappings, and the same ones every time that
-            it is iterated over, which is once to check them, once or twice for the start, and
-            once an iteration.
+            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything
+            with ``__dlpack__``, or sparse matrices. Row-major arrays of uint8, float16, bfloat16,
+            float32 and float64 are read in place, others block by block; anything in float64, or
+            integers of more than 16 bits, makes the fit compute in float64. An iterable gives
+            blocks of examples as such mappings, and the same ones every time that it is iterated
+            over, which is once to check them, once or twice for the start, and once an iteration.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -362,10 +365,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            `W_`, equal to ``fit(X).transform(X)``.
+        array of shape (n_examples, n_components)
+            `W_`, equal to ``fit(X).transform(X)``; of torch or CuPy if all views of a mapping
+            are, unless it is on disk.
         """
-        return self.fit(X, **options).W_
+        return like_views(self.fit(X, **options).W_, X)
 
     def transform(self, X: Data, *, W_path: str | os.PathLike[str] | None = None) -> Factor:
         """Solve W for examples, with H fixed.
@@ -380,8 +384,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            Non-negative; a component that no given view knows is 0, with a warning.
+        array of shape (n_examples, n_components)
+            Non-negative; a component that no given view knows is 0, with a warning. Of torch or
+            CuPy if all views of a mapping are, unless it is on disk.
 
         Raises
         ------
@@ -406,20 +411,22 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         engine = self._engine(views, self.n_components)
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
-        unknown = [
-            r
-            for r in range(self.n_components)
-            if not any(
-                self.weights_[name] > 0 and self.components_[name][r].any() for name in views.names
-            )
-        ]
-        if unknown:
+        known = {
+            name: self.components_[name].any(axis=1)
+            for name, weight in self.weights_.items()
+            if weight > 0
+        }
+        given = [known[name] for name in views.names if name in known]
+        # A component that has died everywhere is missed by nobody.
+        unknown = np.flatnonzero(~np.any(given, axis=0) & np.any(list(known.values()), axis=0))
+        if len(unknown):
             warnings.warn(
-                f"the given views know nothing of component(s) {unknown}; their W is 0",
+                f"the given views know nothing of component(s) {unknown.tolist()}; their W is 0",
                 UserWarning,
                 stacklevel=2,
             )
-        return self._encode(engine, views.sums_of_squares, False, w_path)[1]
+        W = self._encode(engine, views.sums_of_squares, False, w_path)[1]
+        return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
         """Reconstruct every view from an example factor.
@@ -435,8 +442,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``W @ H_v`` by view.
         """
         check_is_fitted(self)
-        W = np.asarray(W)
-        return {name: W @ H for name, H in self.components_.items()}
+        values = np.asarray(to_host(W, "W").values)
+        return {name: like(values @ H, W) for name, H in self.components_.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
@@ -537,7 +544,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encode(
         self, engine: _core.Engine, squares: list[float], exact: bool, w_path: Path | None
-    ) -> tuple[_core.EncodeResult, Factor]:
+    ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
         shape = engine.n_rows, self.n_components
         dtype = np.float64 if engine.float64 else np.float32
         if w_path is None:
@@ -646,8 +653,38 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     check_parameters(nmf)
     for name, value in run.learned.items():
         setattr(nmf, name, value)
-    nmf.components_ = run.components
+    _set_components(nmf, run.components, n_examples=len(run.W))
     nmf.W_ = run.W
-    nmf._n_examples = len(run.W)
-    nmf._n_columns = {name: H.shape[1] for name, H in run.components.items()}
     return nmf
+
+
+def with_components(
+    nmf: CoupledNMF, components: Mapping[str, Factor], weights: Mapping[str, float]
+) -> CoupledNMF:
+    """Make an estimator know components that no fit of its own found, so that it transforms.
+
+    Parameters
+    ----------
+    nmf : CoupledNMF
+        The estimator, changed in place.
+    components : mapping of str to ndarray of shape (n_components, n_columns)
+        H of every view.
+    weights : mapping of str to float
+        Weight of every view.
+
+    Returns
+    -------
+    CoupledNMF
+        `nmf`.
+    """
+    for name in _SAVED:
+        setattr(nmf, name, None)
+    nmf.weights_ = dict(weights)
+    _set_components(nmf, components, n_examples=0)
+    return nmf
+
+
+def _set_components(nmf: CoupledNMF, components: Mapping[str, Factor], n_examples: int) -> None:
+    nmf.components_ = dict(components)
+    nmf._n_examples = n_examples
+    nmf._n_columns = {name: H.shape[1] for name, H in components.items()}
