@@ -80,6 +80,10 @@ def planted(n_examples=60, k=4, shapes=SHAPES, class_names=None, seed=0):
         W,
         components,
         loss_history_=[0.5, 0.41, 0.4012345678901234],
+        view_loss_history_={
+            view: [0.1 * (place + 1) * part for part in (1.2, 1.1, 1.0)]
+            for place, view in enumerate(shapes)
+        },
         view_losses_={view: 0.1 * (place + 1) for place, view in enumerate(shapes)},
         n_iter_=3,
         n_passes_=5.5,

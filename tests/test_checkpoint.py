@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from scipy.sparse import csr_array
 
 import cofactor as cf
 from cofactor.cli import main
@@ -115,20 +116,21 @@ def test_it_may_stop_again_and_again(tmp_path: Path) -> None:
     assert_same(nmf().fit(X, checkpoint=tmp_path, resume=True), expected)
 
 
-def test_blocks_and_stores_too(tmp_path: Path) -> None:
+def test_blocks_stores_and_packed_arrays_too(tmp_path: Path) -> None:
     X = data()
     described = {n: {"shape": (x.shape[1],), "dtype": x.dtype.name} for n, x in X.items()}
     with cf.ActivationStore.create(tmp_path / "acts", described) as writer:
         writer.append(X)
     blocks = [{name: x[i : i + 100] for name, x in X.items()} for i in range(0, 300, 100)]
-    for number, source in enumerate((cf.ActivationStore(tmp_path / "acts"), blocks)):
+    packed = {"a": np.asfortranarray(X["a"]), "b": csr_array(X["b"])}
+    for number, source in enumerate((cf.ActivationStore(tmp_path / "acts"), blocks, packed)):
         path = tmp_path / str(number)
         with pytest.raises(Stopped):
             nmf(callback=stop_after(9)).fit(source, checkpoint=path, checkpoint_every=4)
         again = nmf(max_memory="1MB", n_threads=1).fit(
             source, checkpoint=path, resume=True, W_path=tmp_path / "W.npy"
         )
-        assert_same(again, nmf().fit(source))
+        assert_same(again, nmf().fit(X if source is packed else source))
 
 
 def test_a_finished_fit_is_there_again_and_may_go_further(tmp_path: Path) -> None:

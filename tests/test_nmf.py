@@ -271,6 +271,20 @@ def test_losses_from_sums_equal_the_residual() -> None:
     assert verified.n_passes_ == derived.n_passes_ + 3
 
 
+def test_losses_by_view_add_up_to_the_loss_of_every_pass() -> None:
+    views = odd_views()
+    weights = dict(zip(views, (0.5, 2.0, 1e-4, 1.0), strict=True))
+    nmf = cf.CoupledNMF(3, weights=weights, max_iter=4, tol=0).fit(views)
+    power = {name: weights[name] * (x.astype(np.float64) ** 2).sum() for name, x in views.items()}
+    total = sum(power.values())
+    combined = sum(
+        power[name] / total * np.array(losses) for name, losses in nmf.view_loss_history_.items()
+    )
+    # Sums of squares of the data are off by the rounding of float32 products, as losses are.
+    np.testing.assert_allclose(combined, nmf.loss_history_, rtol=1e-6)
+    assert nmf.view_losses_ == {name: h[-1] for name, h in nmf.view_loss_history_.items()}
+
+
 def test_tiny_losses_come_from_the_residual() -> None:
     rng = np.random.default_rng(6)
     W, H = rng.random((300, 3)), rng.random((3, 50))

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import cofactor as cf
+from cofactor import _core
 
 GOOD = {"a": np.random.default_rng(0).random((12, 5)), "b": np.ones((12, 3), np.float32)}
 
@@ -82,7 +83,7 @@ def test_bad_parameters_are_refused(
         cf.CoupledNMF(**{"n_components": 2, **options}).fit(GOOD)
 
 
-@pytest.mark.skipif(cf._core.cuda_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(_core.cuda_available(), reason="there is a CUDA device")
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(RuntimeError, match=r"device='cuda' was asked for.*use device='cpu'"):
         cf.CoupledNMF(2, device="cuda").fit(GOOD)
@@ -191,6 +192,7 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
 sys.meta_path.insert(0, Absent())
 import cofactor as cf
+from cofactor import _core
 for call, extra in [
     (lambda: cf.capture(None, [], ["layer4"], out="nowhere"), "capture"),
     (lambda: cf.report(None, "nowhere"), "report"),

@@ -112,7 +112,7 @@ void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& op
   state.slow = !trace.losses.empty() && decrease <= kLeastRoundedGain * state.objective;
   state.objective = loss.objective;
   trace.losses.push_back(loss.relative);
-  trace.view_losses = loss.by_view;
+  trace.view_losses.push_back(loss.by_view);
   const double factor = state.momentum.next();
   state.extrapolated = factor > 0.0;
   backend.advance(fit, factor);
@@ -344,7 +344,7 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
                                          trace_c(backend, problem, 0, problem.ranks[0]));
     check_finite(loss, rows[0], backend.compute_size());
     trace.losses.push_back(loss.relative);
-    trace.view_losses = loss.by_view;
+    trace.view_losses.push_back(loss.by_view);
     ++trace.iterations;
     backend.advance(0, 0.0);
   }

@@ -10,9 +10,9 @@ namespace cofactor {
 
 /// What a fit learned, apart from its factors.
 struct FitTrace {
-  std::vector<double> losses;           ///< relative, one an accepted pass
-  std::vector<double> rejected_losses;  ///< of extrapolations that were taken back
-  std::vector<double> view_losses;      ///< by view, after the last accepted pass
+  std::vector<double> losses;                    ///< relative, one an accepted pass
+  std::vector<std::vector<double>> view_losses;  ///< by accepted pass and view
+  std::vector<double> rejected_losses;           ///< of extrapolations that were taken back
   int iterations = 0;
   int reseeded = 0;         ///< components that died and were given a row of the data
   std::string stop_reason;  ///< "converged" or "max_iter"

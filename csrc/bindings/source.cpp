@@ -6,18 +6,26 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "als/cut_source.h"
 #include "als/file_source.h"
 #include "als/nonnegative_source.h"
+#include "bindings/array_source.h"
 #include "bindings/bindings.h"
 #include "core/error.h"
 
 namespace py = pybind11;
 
 namespace cofactor::bindings {
+namespace {
+
+using Files = std::vector<std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>>;
+using Rules = std::vector<std::tuple<std::string, double>>;
+using Cuts = std::vector<std::tuple<std::size_t, std::int64_t, std::int64_t>>;
 
 std::vector<DType> parse_dtypes(const std::vector<std::string>& names) {
   std::vector<DType> dtypes;
@@ -25,75 +33,16 @@ std::vector<DType> parse_dtypes(const std::vector<std::string>& names) {
   return dtypes;
 }
 
-MatrixView view_of(const py::array& array, DType dtype, std::size_t number) {
-  const std::string name = "view number " + std::to_string(number);
-  if (array.ndim() != 2) {
-    throw Error(ErrorKind::kValue, name + " has " + std::to_string(array.ndim()) +
-                                       " dimensions; expected rows x columns");
-  }
-  const auto size = static_cast<py::ssize_t>(size_of(dtype));
-  if (array.itemsize() != size) {
-    throw Error(ErrorKind::kType, name + " has numbers of " + std::to_string(array.itemsize()) +
-                                      " bytes; its dtype has " + std::to_string(size));
-  }
-  const bool contiguous = array.shape(1) <= 1 || array.strides(1) == size;
-  if (!contiguous || array.strides(0) % size != 0 || array.strides(0) < 0) {
-    throw Error(ErrorKind::kValue, name + " is not row-major; pass numpy.ascontiguousarray of it");
-  }
-  if (reinterpret_cast<std::uintptr_t>(array.data()) % size_of(dtype) != 0) {
-    throw Error(ErrorKind::kValue, name + " is not aligned to its dtype; pass a copy of it");
-  }
-  return {array.data(), dtype, array.shape(0), array.shape(1), array.strides(0) / size};
-}
-
-namespace {
-
-using Arrays = std::vector<std::vector<py::array>>;
-using Files = std::vector<std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>>;
-using Rules = std::vector<std::tuple<std::string, double>>;
-using Cuts = std::vector<std::tuple<std::size_t, std::int64_t, std::int64_t>>;
-
-/// Arrays in memory, which live as long as their source.
-class ArraySource final : public BlockSource {
- public:
-  ArraySource(Arrays arrays, const std::vector<DType>& dtypes, std::int64_t block_rows)
-      : owners_(std::move(arrays)), source_(pieces(owners_, dtypes), block_rows) {}
-
-  [[nodiscard]] std::int64_t rows() const override { return source_.rows(); }
-  void rewind() override { source_.rewind(); }
-  bool next(Block& block) override { return source_.next(block); }
-
- private:
-  static std::vector<std::vector<MatrixView>> pieces(const Arrays& arrays,
-                                                     const std::vector<DType>& dtypes) {
-    std::vector<std::vector<MatrixView>> result(arrays.size());
-    for (std::size_t v = 0; v < arrays.size(); ++v) {
-      for (const py::array& array : arrays[v]) {
-        result[v].push_back(view_of(array, dtypes[v], v));
-        if (result[v].back().columns != result[v].front().columns) {
-          throw Error(ErrorKind::kValue, "the arrays of view number " + std::to_string(v) +
-                                             " differ in their number of columns");
-        }
-      }
-    }
-    return result;
-  }
-
-  Arrays owners_;
-  MatrixSource source_;
-};
-
-std::unique_ptr<PySource> from_arrays(Arrays views, const std::vector<std::string>& dtypes,
-                                      std::vector<double> scales, std::int64_t block_rows) {
+std::unique_ptr<PySource> from_arrays(const ArraySource::Views& views,
+                                      const std::vector<std::string>& dtypes,
+                                      std::vector<double> scales, std::int64_t block_rows,
+                                      int threads) {
   PySource::Views described{{}, parse_dtypes(dtypes), std::move(scales)};
   if (views.size() != described.dtypes.size()) {
     throw Error(ErrorKind::kValue, "a source needs one dtype a view");
   }
-  for (const std::vector<py::array>& view : views) {
-    if (view.empty()) throw Error(ErrorKind::kValue, "a view needs at least one array");
-    described.columns.push_back(view.front().ndim() == 2 ? view.front().shape(1) : 0);
-  }
-  auto source = std::make_unique<ArraySource>(std::move(views), described.dtypes, block_rows);
+  auto source = std::make_unique<ArraySource>(views, described.dtypes, block_rows, threads);
+  described.columns = source->columns();
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
@@ -160,16 +109,20 @@ std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
-using Start = py::typing::Callable<py::typing::Iterator<py::typing::List<py::array>>()>;
+using Start = py::typing::Callable<py::typing::Iterator<py::typing::List<py::object>>()>;
 
 /// Blocks that a Python iterator gives. The loop runs without the GIL, which each block takes.
 class IteratorSource final : public BlockSource {
  public:
-  IteratorSource(Start start, std::vector<DType> dtypes, std::int64_t rows)
-      : start_(std::move(start)), dtypes_(std::move(dtypes)), rows_(rows) {}
+  IteratorSource(Start start, const PySource::Views& views, std::int64_t rows, int threads)
+      : start_(std::move(start)),
+        columns_(views.columns),
+        dtypes_(views.dtypes),
+        rows_(rows),
+        threads_(threads) {}
   ~IteratorSource() override {
     const py::gil_scoped_acquire gil;
-    arrays_.clear();
+    given_.reset();
     iterator_ = py::object();
     start_ = Start();
   }
@@ -179,47 +132,62 @@ class IteratorSource final : public BlockSource {
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
   void rewind() override {
     const py::gil_scoped_acquire gil;
-    arrays_.clear();
+    given_.reset();
     iterator_ = start_();
-    next_row_ = 0;
+    first_row_ = 0;
   }
   bool next(Block& block) override {
-    const py::gil_scoped_acquire gil;
-    arrays_.clear();
-    PyObject* const given = PyIter_Next(iterator_.ptr());
-    if (given == nullptr) {
-      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-      rows_ = next_row_;
-      return false;
+    // What has to be packed comes in several blocks.
+    while (given_ == nullptr || !given_->next(block)) {
+      if (!take()) return false;
     }
-    arrays_ = py::reinterpret_steal<py::object>(given).cast<std::vector<py::array>>();
-    if (arrays_.size() != dtypes_.size()) {
-      throw Error(ErrorKind::kValue, "a block needs one array a view");
-    }
-    block.views.clear();
-    for (std::size_t v = 0; v < arrays_.size(); ++v) {
-      block.views.push_back(view_of(arrays_[v], dtypes_[v], v));
-    }
-    block.first_row = next_row_;
-    block.rows = block.views.front().rows;
-    next_row_ += block.rows;
+    block.first_row += first_row_;
     return true;
   }
 
  private:
+  /// Asks Python for arrays; false at the end.
+  bool take() {
+    const py::gil_scoped_acquire gil;
+    if (given_ != nullptr) first_row_ += given_->rows();
+    given_.reset();
+    PyObject* const given = PyIter_Next(iterator_.ptr());
+    if (given == nullptr) {
+      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+      rows_ = first_row_;
+      return false;
+    }
+    ArraySource::Views views;
+    for (const auto& array :
+         py::reinterpret_steal<py::object>(given).cast<std::vector<py::object>>()) {
+      views.push_back({array});
+    }
+    if (views.size() != dtypes_.size()) {
+      throw Error(ErrorKind::kValue, "a block needs one array a view");
+    }
+    given_ = std::make_unique<ArraySource>(views, dtypes_, 0, threads_);
+    if (given_->columns() != columns_) {
+      throw Error(ErrorKind::kValue, "the blocks of a view differ in their number of columns");
+    }
+    return true;
+  }
+
   Start start_;
+  std::vector<std::int64_t> columns_;
   std::vector<DType> dtypes_;
   std::int64_t rows_;
+  int threads_;
   py::object iterator_;
-  std::vector<py::array> arrays_;
-  std::int64_t next_row_ = 0;
+  std::unique_ptr<ArraySource> given_;
+  std::int64_t first_row_ = 0;  ///< of what was given
 };
 
 std::unique_ptr<PySource> from_blocks(Start start, std::vector<std::int64_t> columns,
                                       const std::vector<std::string>& dtypes,
-                                      std::vector<double> scales, std::int64_t n_rows) {
+                                      std::vector<double> scales, std::int64_t n_rows,
+                                      int threads) {
   PySource::Views described{std::move(columns), parse_dtypes(dtypes), std::move(scales)};
-  auto source = std::make_unique<IteratorSource>(std::move(start), described.dtypes, n_rows);
+  auto source = std::make_unique<IteratorSource>(std::move(start), described, n_rows, threads);
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
@@ -237,9 +205,10 @@ PySource::PySource(Views views, std::unique_ptr<BlockSource> source)
 void register_source(py::module_& module) {
   py::class_<PySource>(module, "Source", "Rows of all views, a block at a time.")
       .def(py::init(&from_arrays), py::arg("views"), py::arg("dtypes"), py::arg("scales"),
-           py::kw_only(), py::arg("block_rows") = 0,
-           "Of lists of row-major arrays, consecutive pieces of their rows. Keeps the arrays alive "
-           "and copies nothing.")
+           py::kw_only(), py::arg("block_rows") = 0, py::arg("threads") = 0,
+           "Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. "
+           "Row-major ones are read in place; one of other layout, byte order or integers, or a "
+           "sparse one in rows, is packed block by block.")
       .def_static(
           "from_files", &from_files, py::arg("files"), py::arg("columns"), py::arg("dtypes"),
           py::arg("scales"), py::kw_only(), py::arg("negative"), py::arg("selection"),
@@ -251,8 +220,9 @@ void register_source(py::module_& module) {
           "column after the last).")
       .def_static("from_blocks", &from_blocks, py::arg("start"), py::arg("columns"),
                   py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("n_rows"),
+                  py::arg("threads") = 0,
                   "Of start(), which is called for every pass and gives an iterator of lists of "
-                  "row-major arrays, one a view. The number of rows is known after a pass.")
+                  "arrays as above, one a view. The number of rows is known after a pass.")
       .def_property_readonly("n_rows", &PySource::rows);
 }
 

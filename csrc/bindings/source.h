@@ -1,15 +1,11 @@
 #pragma once
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "als/block_source.h"
-#include "core/matrix_view.h"
+#include "core/dtype.h"
 
 namespace cofactor::bindings {
 
@@ -35,10 +31,5 @@ class PySource {
   Views views_;
   std::unique_ptr<BlockSource> source_;
 };
-
-/// An array as the core reads it, in place; `number` names its view in errors.
-[[nodiscard]] MatrixView view_of(const pybind11::array& array, DType dtype, std::size_t number);
-
-[[nodiscard]] std::vector<DType> parse_dtypes(const std::vector<std::string>& names);
 
 }  // namespace cofactor::bindings

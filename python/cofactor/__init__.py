@@ -14,6 +14,7 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
+    from ._sklearn_nmf import NMF, non_negative_factorization
     from .concepts import Concepts
     from .many import ManyFits, fit_many
     from .nmf import CoupledNMF, FitEvent, load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = version("cofactor")
 
 __all__ = [
+    "NMF",
     "ActivationStore",
     "Concepts",
     "CoupledNMF",
@@ -32,6 +34,7 @@ __all__ = [
     "capture",
     "fit_many",
     "load",
+    "non_negative_factorization",
     "report",
 ]
 
@@ -41,8 +44,10 @@ _LAZY = {
     "CoupledNMF": "nmf",
     "FitEvent": "nmf",
     "ManyFits": "many",
+    "NMF": "_sklearn_nmf",
     "fit_many": "many",
     "load": "nmf",
+    "non_negative_factorization": "_sklearn_nmf",
 }
 
 

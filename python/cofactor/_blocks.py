@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy.typing as npt
+from ._matrices import Matrix, to_matrix
 
 __all__ = ["BlockReader"]
-
-Array = npt.NDArray[Any]
 
 
 class BlockReader:
@@ -19,14 +17,12 @@ class BlockReader:
     ----------
     blocks : iterable of mapping of str to array of shape (n_rows, n_columns)
         The data; ``iter(blocks)`` starts over.
-    to_array : callable
-        Brings a view's name and array into a form that the core reads, or raises.
     caller : str
         Name for error messages.
 
     Attributes
     ----------
-    first : dict of str to ndarray
+    first : dict of str to Matrix
         The first block; its views, columns and dtypes are those of all blocks.
     n_examples : int
         Number of rows in all blocks; 0 until they were read once.
@@ -41,9 +37,7 @@ class BlockReader:
         If there is no block, or no view in it.
     """
 
-    def __init__(
-        self, blocks: Iterable[Any], to_array: Callable[[Any, Any], Array], caller: str
-    ) -> None:
+    def __init__(self, blocks: Iterable[Any], caller: str) -> None:
         iterator = iter(blocks)
         if iterator is blocks:
             raise TypeError(
@@ -53,7 +47,6 @@ class BlockReader:
                 "to partial_fit, one by one"
             )
         self._blocks = blocks
-        self._to_array = to_array
         self._caller = caller
         self.n_examples = 0
         self.told = 0
@@ -73,12 +66,12 @@ class BlockReader:
         # The pass that has begun with the first block goes on when it is asked for.
         self._begun: Iterator[Any] | None = iterator
 
-    def start(self) -> Iterator[list[Array]]:
+    def start(self) -> Iterator[list[Any]]:
         """Read all blocks once.
 
         Yields
         ------
-        list of ndarray
+        list of ndarray or sparse matrix
             One for each view, with the same rows.
 
         Raises
@@ -95,15 +88,15 @@ class BlockReader:
             count = _rows(self.first)
             self._check_count(count, ended=False)
             if count:
-                yield list(self.first.values())
+                yield [matrix.values for matrix in self.first.values()]
         for number, block in enumerate(iterator, start=1 if count else 0):
-            arrays = self._checked(block, number)
-            rows = _rows(arrays)
+            matrices = self._checked(block, number)
+            rows = _rows(matrices)
             count += rows
             # Before they are given: what is kept for single examples has no place for more.
             self._check_count(count, ended=False)
             if rows:
-                yield [arrays[name] for name in self.first]
+                yield [matrices[name].values for name in self.first]
         self._check_count(count, ended=True)
         self.n_examples = count
 
@@ -123,35 +116,35 @@ class BlockReader:
                 f"and groups are of {self.told}"
             )
 
-    def _checked(self, block: Any, number: int) -> dict[str, Array]:
+    def _checked(self, block: Any, number: int) -> dict[str, Matrix]:
         if not isinstance(block, Mapping):
             raise TypeError(
                 f"{self._caller}: block {number} has type {type(block).__name__}; expected a "
                 "mapping from view name to array"
             )
-        arrays = {name: self._to_array(name, array) for name, array in block.items()}
-        lengths = {name: len(array) for name, array in arrays.items()}
+        matrices = {name: to_matrix(name, array) for name, array in block.items()}
+        lengths = {name: matrix.n_rows for name, matrix in matrices.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(
                 f"{self._caller}: the views of block {number} differ in their numbers of "
                 "examples: " + ", ".join(f"{name!r} has {n}" for name, n in lengths.items())
             )
-        expected = getattr(self, "first", arrays)
-        if set(arrays) != set(expected):
+        expected = getattr(self, "first", matrices)
+        if set(matrices) != set(expected):
             raise ValueError(
-                f"{self._caller}: block {number} has views {', '.join(map(repr, arrays))}; the "
+                f"{self._caller}: block {number} has views {', '.join(map(repr, matrices))}; the "
                 f"first has {', '.join(map(repr, expected))}"
             )
-        for name, array in arrays.items():
+        for name, matrix in matrices.items():
             first = expected[name]
-            if array.shape[1] != first.shape[1] or array.dtype != first.dtype:
+            if matrix.n_columns != first.n_columns or matrix.dtype != first.dtype:
                 raise ValueError(
-                    f"{self._caller}: view {name!r} of block {number} has {array.shape[1]} "
-                    f"features of {array.dtype}; that of the first has {first.shape[1]} of "
+                    f"{self._caller}: view {name!r} of block {number} has {matrix.n_columns} "
+                    f"features of {matrix.dtype}; that of the first has {first.n_columns} of "
                     f"{first.dtype}"
                 )
-        return arrays
+        return matrices
 
 
-def _rows(block: Mapping[str, Array]) -> int:
-    return len(next(iter(block.values()))) if block else 0
+def _rows(block: Mapping[str, Matrix]) -> int:
+    return next(iter(block.values())).n_rows if block else 0

@@ -27,18 +27,21 @@ _LEAST_ROWS = 64
 
 @dataclass(frozen=True)
 class Reading:
-    """How the rows of files are read.
+    """How rows are read.
 
     Attributes
     ----------
     block_bytes : int
-        Size of a block, about.
+        Size of a block of files, about.
     kept_bytes : int
-        Size of the blocks that may stay in memory from one pass to the next.
+        Size of the blocks of files that may stay in memory from one pass to the next.
+    threads : int
+        Threads that bring arrays into a form that the core reads; 0 is as many as it likes.
     """
 
     block_bytes: int = _BLOCK_BYTES
     kept_bytes: int = 0
+    threads: int = 0
 
     def block_rows(self, row_bytes: int) -> int:
         """Rows of a block, for examples of `row_bytes`."""
@@ -180,4 +183,4 @@ def plan_reading(
             )
     block = max(_BLOCK_BYTES, _ROWS_PER_THREAD * threads * row_bytes)
     block = max(min(block, free // (2 * _BLOCKS_AT_ONCE)), _LEAST_ROWS * row_bytes)
-    return Reading(block, max(free - _BLOCKS_AT_ONCE * block, 0))
+    return Reading(block, max(free - _BLOCKS_AT_ONCE * block, 0), threads)

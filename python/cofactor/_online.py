@@ -144,6 +144,7 @@ def take_block(
     if before is None:
         before = OnlineState(views.n_columns, np.empty(0), [0.0] * len(views.names), 0.0, {})
         nmf.loss_history_ = []
+        nmf.view_loss_history_ = {name: [] for name in views.names}
     before = before.forgotten(float(nmf.forget_factor))
     engine = nmf._engine(views, [nmf.n_components], past=before.n_examples)
     for v, factor in enumerate(start):
@@ -169,7 +170,9 @@ def take_block(
     nmf.n_reseeded_ = 0
     nmf.loss_history_.append(trace.losses[-1])
     nmf.rejected_losses_ = []
-    nmf.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+    nmf.view_losses_ = dict(zip(views.names, trace.view_losses[-1], strict=True))
+    for name, loss in nmf.view_losses_.items():
+        nmf.view_loss_history_[name].append(loss)
     nmf.reconstruction_err_ = float(np.sqrt(trace.losses[-1] * total))
     nmf.stop_reason_ = "partial_fit"
     nmf.fingerprint_ = views.fingerprint

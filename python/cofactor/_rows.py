@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._blocks import BlockReader
+from ._matrices import gather, stack
 from ._memory import Reading
 from ._store.metadata import View
 
@@ -60,26 +61,29 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class ArrayRows:
-    """For every view consecutive pieces of its rows, read in place."""
+    """For every view consecutive pieces of its rows, read in place, or else block by block."""
 
-    pieces: list[list[npt.NDArray[Any]]]
+    pieces: list[list[Any]]
+    """Arrays, or sparse matrices in rows."""
     sampling_passes = 0.0
 
     @property
     def n_examples(self) -> int:
         """Number of rows of every view."""
-        return sum(len(piece) for piece in self.pieces[0])
+        return sum(int(piece.shape[0]) for piece in self.pieces[0])
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Copy the samples into memory."""
-        return [ArrayRows([[_gather(view, rows)] for view in self.pieces]) for rows in samples]
+        return [ArrayRows([[gather(view, rows)] for view in self.pieces]) for rows in samples]
 
     def in_order(self, order: Sequence[int]) -> Rows:
         """Put the views into another order."""
         return ArrayRows([self.pieces[v] for v in order])
 
     def part(self, columns: Sequence[tuple[int, slice]], folds: int, kept: Sequence[int]) -> Rows:
-        """Cut out columns, and every `folds`-th row from each of some; no copy is made.
+        """Cut out columns, and every `folds`-th row from each of some.
+
+        No copy is made, save of the entries of sparse rows.
 
         Parameters
         ----------
@@ -97,8 +101,8 @@ class ArrayRows:
                 first = 0
                 for piece in self.pieces[number]:
                     rows = piece[(fold - first) % folds :: folds, own]
-                    pieces += [rows] if len(rows) else []
-                    first += len(piece)
+                    pieces += [rows] if rows.shape[0] else []
+                    first += piece.shape[0]
             views.append(pieces)
         return ArrayRows(views)
 
@@ -109,6 +113,7 @@ class ArrayRows:
             [view.dtype for view in views],
             [view.scale for view in views],
             block_rows=_ARRAY_BLOCK,
+            threads=reading.threads,
         )
 
 
@@ -181,19 +186,16 @@ class BlockRows:
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Read all blocks once and copy the samples out of them."""
-        parts: list[list[list[npt.NDArray[Any]]]] = [[] for _ in samples]
+        parts: list[list[list[Any]]] = [[] for _ in samples]
         first = 0
         for block in self.reader.start():
-            stop = first + len(block[0])
+            stop = first + block[0].shape[0]
             for rows, found in zip(samples, parts, strict=True):
                 inside = rows[slice(*np.searchsorted(rows, [first, stop]))] - first
                 if inside.size:
                     found.append([array[inside] for array in block])
             first = stop
-        return [
-            ArrayRows([[np.concatenate(view)] for view in zip(*found, strict=True)])
-            for found in parts
-        ]
+        return [ArrayRows([[stack(view)] for view in zip(*found, strict=True)]) for found in parts]
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Let the core ask for the blocks, one after the other."""
@@ -203,15 +205,5 @@ class BlockRows:
             [view.dtype for view in views],
             [view.scale for view in views],
             n_rows=self.n_examples,
+            threads=reading.threads,
         )
-
-
-def _gather(pieces: list[npt.NDArray[Any]], rows: Indices) -> npt.NDArray[Any]:
-    edges = np.cumsum([0, *(len(piece) for piece in pieces)])
-    cuts = np.searchsorted(rows, edges)
-    parts = [
-        piece[rows[cuts[i] : cuts[i + 1]] - edges[i]]
-        for i, piece in enumerate(pieces)
-        if cuts[i] < cuts[i + 1]
-    ]
-    return np.concatenate(parts)

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._arrays import like
 from ._blocks import BlockReader
 from ._examples import ExampleTerms, given_length, load_terms
+from ._matrices import Matrix, to_matrix
 from ._memory import Reading
 from ._rows import STORED_BYTES, ArrayRows, BlockRows, FileRows, Rows
 from .store import ActivationStore
 
-__all__ = ["ViewData", "Views", "check_examples", "load_views"]
-
-_KEPT_DTYPES = ("uint8", "float16", "float32", "float64")
+__all__ = ["ViewData", "Views", "check_examples", "like_views", "load_views", "view_of_matrix"]
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,14 @@ class Views:
         """Sum of squares of every view; call :meth:`with_statistics` first."""
         return [view.statistics[0] for view in self.views if view.statistics is not None]
 
-    def check_values(self) -> None:
-        """Raise ValueError for values that cannot be factorized."""
+    def statistics(self, name: str) -> tuple[float, float, int]:
+        """Sum of squares, minimum and nonfinite values of a view whose statistics are known."""
+        (statistics,) = (view.statistics for view in self.views if view.name == name)
+        assert statistics is not None
+        return statistics
+
+    def check_values(self, caller: str = "CoupledNMF") -> None:
+        """Raise ValueError, in the name of `caller`, for values that cannot be factorized."""
         for view in self.views:
             assert view.statistics is not None
             _, minimum, nonfinite = view.statistics
@@ -146,7 +152,7 @@ class Views:
                 )
             if minimum < 0:
                 raise ValueError(
-                    f"Negative values in data passed to CoupledNMF: view {view.name!r} has "
+                    f"Negative values in data passed to {caller}: view {view.name!r} has "
                     f"minimum {minimum:.6g}; non-negative factorization needs values of at least "
                     "0, such as activations after a ReLU, or a store's after "
                     "store.select(negative='relu'), 'shift' or 'split'"
@@ -212,10 +218,12 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
 
     Parameters
     ----------
-    X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
+    X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), iterable or Views
         The data; an iterable gives blocks of examples as such mappings, and starts over whenever
-        it is asked to. Arrays of uint8, float16, float32 and float64 are used in place when their
-        rows are contiguous; other real dtypes and layouts are copied.
+        it is asked to. Arrays of uint8, float16, bfloat16, float32 and float64 are read in place
+        when their rows are contiguous; other layouts and integers are converted block by block, of
+        at most 16 bits to float32 and wider ones to float64. Only numbers of more than 64 bits are
+        copied. Sparse matrices are read by rows. Views that were loaded are returned.
     expected : mapping of str to int, optional
         Columns of the views that a fitted model knows; `X` may name some of them and no others.
     caller : str
@@ -252,13 +260,50 @@ def check_examples(views: Views, caller: str) -> None:
         )
 
 
+def like_views(W: npt.NDArray[Any], X: Any) -> Any:
+    """Bring an example factor into the library that all arrays of the mapping `X` come from.
+
+    One that is on disk stays there.
+    """
+    arrays = list(X.values()) if isinstance(X, Mapping) else []
+    same = len({type(array) for array in arrays}) == 1 and not isinstance(W, np.memmap)
+    return like(W, arrays[0]) if same else W
+
+
+def view_of_matrix(
+    name: str, values: npt.NDArray[Any], dtype: str | None = None, n_threads: int | None = None
+) -> Views:
+    """One view of one matrix.
+
+    Parameters
+    ----------
+    name : str
+        Name of the view.
+    values : ndarray of shape (n_examples, n_columns)
+        Real numbers.
+    dtype : str, optional
+        Name of the dtype where `values` are the bits of numbers that NumPy does not know.
+    n_threads : int, optional
+        Threads that bring rows into a form that the core reads, where they are in another.
+
+    Returns
+    -------
+    Views
+        Without statistics.
+    """
+    views = _from_matrices({name: to_matrix(name, values, dtype)})
+    return replace(views, reading=Reading(threads=n_threads or 0))
+
+
 def _views_of(X: Any, caller: str) -> Views:
+    if isinstance(X, Views):
+        return X
     if isinstance(X, ActivationStore):
         return _from_store(X)
     if isinstance(X, Mapping):
-        return _from_arrays(X)
+        return _from_matrices({name: to_matrix(name, array) for name, array in X.items()})
     if isinstance(X, Iterable) and not isinstance(X, str | bytes | np.ndarray):
-        return _from_blocks(BlockReader(X, to_array, caller))
+        return _from_blocks(BlockReader(X, caller))
     raise TypeError(
         f"{caller} got {type(X).__name__}; expected an ActivationStore or a mapping from view "
         "name to array, such as {'pixels': X}, or an iterable of such mappings"
@@ -281,63 +326,27 @@ def _from_store(store: ActivationStore) -> Views:
     return Views(views, FileRows(files, stored, store.n_examples, selection), store.fingerprint)
 
 
-def _from_arrays(X: Mapping[Any, Any]) -> Views:
-    arrays = {name: to_array(name, array) for name, array in X.items()}
-    rows = {name: len(array) for name, array in arrays.items()}
+def _from_matrices(matrices: Mapping[str, Matrix]) -> Views:
+    rows = {name: matrix.n_rows for name, matrix in matrices.items()}
     if len(set(rows.values())) > 1:
         raise ValueError(
             "Found views with inconsistent numbers of examples: "
             + ", ".join(f"{name!r} has {count}" for name, count in rows.items())
             + "; every view must describe the same examples"
         )
-    return Views(_described(arrays), ArrayRows([[array] for array in arrays.values()]), None)
+    pieces = [[matrix.values] for matrix in matrices.values()]
+    return Views(_described(matrices), ArrayRows(pieces), None)
 
 
 def _from_blocks(reader: BlockReader) -> Views:
     return Views(_described(reader.first), BlockRows(reader, 0), None)
 
 
-def _described(arrays: Mapping[str, npt.NDArray[Any]]) -> list[ViewData]:
+def _described(matrices: Mapping[str, Matrix]) -> list[ViewData]:
     return [
-        ViewData(name, array.shape[1], array.dtype.name, 1.0, None)
-        for name, array in arrays.items()
+        ViewData(name, matrix.n_columns, matrix.dtype, 1.0, None)
+        for name, matrix in matrices.items()
     ]
-
-
-def to_array(name: Any, array: Any) -> npt.NDArray[Any]:
-    """Bring an array of a view into a form that the core reads, in place where possible.
-
-    Raises
-    ------
-    TypeError
-        If it has no real numbers, or `name` is no string.
-    ValueError
-        If it is no matrix.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"view names must be strings, got {name!r}")
-    values = np.asarray(array)
-    if values.ndim != 2:
-        raise ValueError(
-            f"view {name!r} has shape {values.shape}; expected (n_examples, n_columns)"
-            + ("; flatten it with x.reshape(len(x), -1)" if values.ndim > 2 else "")
-        )
-    if values.shape[1] == 0:
-        raise ValueError(
-            f"Found view {name!r} with 0 feature(s) (shape={values.shape}) "
-            "while a minimum of 1 is required"
-        )
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"view {name!r} has dtype {values.dtype}; expected real numbers")
-    if values.dtype.name not in _KEPT_DTYPES:
-        wide = values.dtype.kind != "b" and values.dtype.itemsize > 2
-        values = values.astype(np.float64 if wide else np.float32)
-    if not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    rows_contiguous = values.strides[1] == values.itemsize or values.shape[1] == 1
-    if not rows_contiguous or values.strides[0] < 0 or values.strides[0] % values.itemsize:
-        values = np.ascontiguousarray(values)
-    return values
 
 
 def _check_against(views: Views, expected: Mapping[str, int], caller: str) -> None:

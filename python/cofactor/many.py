@@ -269,7 +269,9 @@ def _take_results(
         fit.n_iter_ = trace.iterations
         fit.loss_history_ = list(trace.losses)
         fit.rejected_losses_ = list(trace.rejected_losses)
-        fit.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+        by_view = zip(*trace.view_losses, strict=True)
+        fit.view_loss_history_ = dict(zip(views.names, map(list, by_view), strict=True))
+        fit.view_losses_ = {name: losses[-1] for name, losses in fit.view_loss_history_.items()}
         fit.n_reseeded_ = trace.reseeded
         fit.stop_reason_ = trace.stop_reason
         fit.fingerprint_ = views.fingerprint

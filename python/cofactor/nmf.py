@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._arrays import like, to_host
 from ._checkpoint import Checkpoint, SavedFit, start_digest
 from ._given import check_given, start_beside_fixed, with_unit_rows
 from ._groups import clear_small_groups
@@ -31,7 +32,7 @@ from ._parameters import (
 )
 from ._run_files import read_run, write_run
 from ._threads import register
-from ._views import Views, check_examples, load_views
+from ._views import Views, check_examples, like_views, load_views
 from ._w_file import check_w_path, open_w, w_file
 from .init import Init, make_start
 from .store import ActivationStore
@@ -40,9 +41,10 @@ __all__ = ["CoupledNMF", "FitEvent", "load"]
 
 register()
 
-ViewMapping = Mapping[str, npt.ArrayLike]
+ViewMapping = Mapping[str, Any]
 Data = ActivationStore | ViewMapping | Iterable[ViewMapping]
-Factor = npt.NDArray[Any]
+Factor = Any
+"""An ndarray, or an array of the library that the views came from."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         it.
     view_losses_ : dict of str to float
         ``||X_v - W H_v||^2 / ||X_v||^2`` after the last accepted pass.
+    view_loss_history_ : dict of str to list of float
+        The same after every accepted pass, as `loss_history_`.
     reconstruction_err_ : float
         ``sqrt(sum_v w_v ||X_v - W H_v||_F^2)`` of `W_` and `components_`.
     stop_reason_ : str
@@ -266,11 +270,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
-            Non-negative views with the same examples. Arrays of uint8, float16, float32 and
-            float64 are read in place; anything in float64 makes the fit compute in float64. An
-            iterable gives blocks of examples as such mappings, and the same ones every time that
-            it is iterated over, which is once to check them, once or twice for the start, and
-            once an iteration.
+            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything
+            with ``__dlpack__``, or sparse matrices. Row-major arrays of uint8, float16, bfloat16,
+            float32 and float64 are read in place, others block by block; anything in float64, or
+            integers of more than 16 bits, makes the fit compute in float64. An iterable gives
+            blocks of examples as such mappings, and the same ones every time that it is iterated
+            over, which is once to check them, once or twice for the start, and once an iteration.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -391,7 +396,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = trace.iterations
         self.loss_history_ = list(trace.losses)
         self.rejected_losses_ = list(trace.rejected_losses)
-        self.view_losses_ = dict(zip(views.names, trace.view_losses, strict=True))
+        by_view = zip(*trace.view_losses, strict=True)
+        self.view_loss_history_ = dict(zip(views.names, map(list, by_view), strict=True))
+        self.view_losses_ = {name: losses[-1] for name, losses in self.view_loss_history_.items()}
         self.n_reseeded_ = trace.reseeded
         self.stop_reason_ = trace.stop_reason
         self.fingerprint_ = views.fingerprint
@@ -421,10 +428,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            `W_`, equal to ``fit(X).transform(X)``, with the same mask and groups if any.
+        array of shape (n_examples, n_components)
+            `W_`, equal to ``fit(X).transform(X)``, with the same mask and groups if any; of torch
+            or CuPy if all views of a mapping are, unless it is on disk.
         """
-        return self.fit(X, **options).W_
+        return like_views(self.fit(X, **options).W_, X)
 
     def partial_fit(
         self,
@@ -503,8 +511,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_examples, n_components)
-            Non-negative; a component that no given view knows is 0, with a warning.
+        array of shape (n_examples, n_components)
+            Non-negative; a component that no given view knows is 0, with a warning. Of torch or
+            CuPy if all views of a mapping are, unless it is on disk.
 
         Raises
         ------
@@ -535,20 +544,22 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         norms = self.group_norms_ if views.terms.n_groups else None
         if norms is not None:
             engine.group_norms = norms
-        unknown = [
-            r
-            for r in range(self.n_components)
-            if not any(
-                self.weights_[name] > 0 and self.components_[name][r].any() for name in views.names
-            )
-        ]
-        if unknown:
+        known = {
+            name: self.components_[name].any(axis=1)
+            for name, weight in self.weights_.items()
+            if weight > 0
+        }
+        given = [known[name] for name in views.names if name in known]
+        # A component that has died everywhere is missed by nobody.
+        unknown = np.flatnonzero(~np.any(given, axis=0) & np.any(list(known.values()), axis=0))
+        if len(unknown):
             warnings.warn(
-                f"the given views know nothing of component(s) {unknown}; their W is 0",
+                f"the given views know nothing of component(s) {unknown.tolist()}; their W is 0",
                 UserWarning,
                 stacklevel=2,
             )
-        return self._encode(engine, views, False, w_path, norms)[1]
+        W = self._encode(engine, views, False, w_path, norms)[1]
+        return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
         """Reconstruct every view from an example factor.
@@ -564,8 +575,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``W @ H_v`` by view.
         """
         check_is_fitted(self)
-        W = np.asarray(W)
-        return {name: W @ H for name, H in self.components_.items()}
+        values = np.asarray(to_host(W, "W").values)
+        return {name: like(values @ H, W) for name, H in self.components_.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
@@ -714,13 +725,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         exact: bool,
         w_path: Path | None,
         norms: npt.NDArray[np.float64] | None,
-    ) -> tuple[_core.EncodeResult, Factor]:
+    ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
         """Solve W, in memory or in a file; groups do without what `norms` says is gone."""
         shape = engine.n_rows, self.n_components
         dtype = np.float64 if engine.float64 else np.float32
         squares = views.sums_of_squares
         group = views.terms.group
-        W: Factor
+        W: npt.NDArray[Any]
         if w_path is None:
             W = np.empty(shape, dtype)
             result = engine.encode(squares, exact=exact, w=W)
@@ -816,6 +827,7 @@ _SAVED = (
     "rejected_losses_",
     "sample_losses_",
     "view_losses_",
+    "view_loss_history_",
     "reconstruction_err_",
     "stop_reason_",
     "fingerprint_",
@@ -859,8 +871,38 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     for name in ("groups_", "group_norms_"):
         if run.learned[name] is not None:
             setattr(nmf, name, np.asarray(run.learned[name]))
-    nmf.components_ = run.components
+    _set_components(nmf, run.components, n_examples=len(run.W))
     nmf.W_ = run.W
-    nmf._n_examples = len(run.W)
-    nmf._n_columns = {name: H.shape[1] for name, H in run.components.items()}
     return nmf
+
+
+def with_components(
+    nmf: CoupledNMF, components: Mapping[str, Factor], weights: Mapping[str, float]
+) -> CoupledNMF:
+    """Make an estimator know components that no fit of its own found, so that it transforms.
+
+    Parameters
+    ----------
+    nmf : CoupledNMF
+        The estimator, changed in place.
+    components : mapping of str to ndarray of shape (n_components, n_columns)
+        H of every view.
+    weights : mapping of str to float
+        Weight of every view.
+
+    Returns
+    -------
+    CoupledNMF
+        `nmf`.
+    """
+    for name in _SAVED:
+        setattr(nmf, name, None)
+    nmf.weights_ = dict(weights)
+    _set_components(nmf, components, n_examples=0)
+    return nmf
+
+
+def _set_components(nmf: CoupledNMF, components: Mapping[str, Factor], n_examples: int) -> None:
+    nmf.components_ = dict(components)
+    nmf._n_examples = n_examples
+    nmf._n_columns = {name: H.shape[1] for name, H in components.items()}

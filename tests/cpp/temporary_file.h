@@ -23,9 +23,11 @@ class TemporaryFile {
     std::FILE* const file = descriptor < 0 ? nullptr : fdopen(descriptor, "wb");
     if (file == nullptr) throw std::runtime_error(path_ + " cannot be made");
     const std::vector<char> start(lead);
+    const auto write = [file](const void* data, std::size_t size, std::size_t count) {
+      return count == 0 || std::fwrite(data, size, count, file) == count;
+    };
     const bool written =
-        std::fwrite(start.data(), 1, lead, file) == lead &&
-        std::fwrite(values.data(), sizeof(T), values.size(), file) == values.size();
+        write(start.data(), 1, lead) && write(values.data(), sizeof(T), values.size());
     if (std::fclose(file) != 0 || !written) throw std::runtime_error(path_ + " is not written");
   }
   TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}

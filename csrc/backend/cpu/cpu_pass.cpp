@@ -409,8 +409,10 @@ std::span<double> CpuBackend<T>::end_pass() {
 template <class T>
 void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
   std::vector<RowStats> by_row;
-  for (std::int64_t first = 0; first < block.rows; first += group_rows_) {
-    const std::int64_t rows = std::min(group_rows_, block.rows - first);
+  // A few tiles a thread between two waits for all of them.
+  const std::int64_t step = 4 * pool_.size() * tile_rows_;
+  for (std::int64_t first = 0; first < block.rows; first += step) {
+    const std::int64_t rows = std::min(step, block.rows - first);
     for (int v = 0; v < problem_.num_views(); ++v) {
       const MatrixView data = block.views[static_cast<std::size_t>(v)].slice(first, rows);
       by_row.assign(static_cast<std::size_t>(rows), RowStats{});

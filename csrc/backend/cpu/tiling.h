@@ -29,19 +29,20 @@ struct RowTiling {
 };
 
 /// Groups are small enough that the second product finds its rows in the last-level cache, where
-/// up to three of them are under way beside the factors, and large enough to give every thread a
-/// tile.
+/// up to three of them are under way beside the factors. A tile for every other thread is enough:
+/// while those solve the next group's rows, the others sum this one's columns, which takes as long.
 [[nodiscard]] inline RowTiling row_tiling(std::int64_t rows, std::int64_t row_bytes, int rank,
                                           int threads, const CacheSizes& cache) {
   const std::int64_t cached = cache.last / 8 / std::max<std::int64_t>(row_bytes, 1);
+  const std::int64_t solving = (threads + 1) / 2;
   // Multiples of every level's tile; as tall as the rest allows, since every tile reads all of H
   // and the solver works best on many rows. From some rank on that is worth more than the cache.
   const bool high_rank = rank >= 64;
   std::int64_t tile = high_rank ? 192 : 96;
-  if (!high_rank && tile * threads > cached) tile = 48;
+  if (!high_rank && tile * solving > cached) tile = 48;
   while (tile > 12 && rows < tile * threads * 4) tile /= 2;
   const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, 1, 16);
-  return {tile, tile * std::max<std::int64_t>(tiles, threads)};
+  return {tile, tile * std::max(tiles, solving)};
 }
 
 /// Components that the first product takes at a time, so that their part of the packed factor

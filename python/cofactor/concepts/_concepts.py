@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cofactor.concepts._html import overview_html
 from cofactor.concepts._of_classes import ClassAnalyses
 from cofactor.concepts._of_examples import ExampleAnalyses
 from cofactor.concepts._of_fits import FitAnalyses
@@ -80,3 +81,7 @@ class Concepts(ClassAnalyses, ExampleAnalyses, ViewAnalyses, FitAnalyses):
         if self.class_names:
             parts += f"; {len(self.class_names)} classes"
         return f"Concepts({parts})"
+
+    def _repr_html_(self) -> str:
+        """Return the heaviest concepts as a table with pictures, for notebooks."""
+        return overview_html(self)

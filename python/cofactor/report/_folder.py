@@ -10,6 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 KIND = "cofactor report"
+INDEX = "index.html"
+# What a report consists of, the page that leads to all of it last.
+PARTS = (
+    "metrics.json",
+    "tables",
+    "images",
+    "assets",
+    "concepts",
+    "layers.html",
+    "examples.html",
+    INDEX,
+)
 
 
 @contextmanager
@@ -58,9 +70,10 @@ def _publish(folder: Path, out: Path) -> None:
         folder.rename(out)
         return
     # Others may keep files beside a report, so its parts are replaced and not the folder. The old
-    # page goes first and the new one comes last: a page is there only while its parts fit to it.
-    (out / "index.html").unlink(missing_ok=True)
-    for part in ("metrics.json", "tables", "images", "index.html"):
+    # index goes first and the new one comes last: it is there only while its parts fit to it.
+    (out / INDEX).unlink(missing_ok=True)
+    for part in PARTS:
         if (out / part).is_dir():
             (out / part).rename(folder / f"{part}.old")
-        (folder / part).replace(out / part)
+        if (folder / part).exists():
+            (folder / part).replace(out / part)

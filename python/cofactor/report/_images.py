@@ -1,8 +1,8 @@
-"""The images of a report: examples, concepts, maps of layers and the loss."""
+"""The pictures of a report: examples, concepts and maps of layers, as sheets of sprites."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,86 +10,130 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofactor.concepts import Concepts, Table
-from cofactor.report._curve import draw_loss
+from cofactor.concepts import Concepts, Table, mask_examples
+from cofactor.concepts._pictures import to_picture
+from cofactor.report._sprites import Sheet, Sprite, write_sheet
 from cofactor.report._tables import file_names
 
 # Read by eye on white and on near-black alike; the style sheet's bars have it too.
 HEAT = (232, 89, 12)
-LARGEST_SIDE = 128
-_EXAMPLES_AT_ONCE = 256
+LARGEST_THUMBNAIL = 64
+N_MASKED = 8
+N_MOSAIC = 4
 _LARGEST_STRIP = 128
+# Examples of one sheet of thumbnails: few enough that those in sight load at once.
+_PER_SHEET = 256
+_PER_ROW = 16
 
 
 @dataclass
 class Images:
-    """Paths relative to the page, by what they show."""
+    """Sprites by what they show; empty where there is nothing to show."""
 
-    examples: dict[int, str] = field(default_factory=dict)
-    concepts: dict[int, str] = field(default_factory=dict)
-    positions: dict[tuple[int, str], str] = field(default_factory=dict)
-    channels: dict[tuple[int, str], str] = field(default_factory=dict)
-    loss: dict[str, str] = field(default_factory=dict)
-    width: int = 0
-    height: int = 0
+    top: dict[int, list[Sprite]] = field(default_factory=dict)
+    masked: dict[int, list[Sprite]] = field(default_factory=dict)
+    mosaics: dict[int, list[Sprite]] = field(default_factory=dict)
+    concepts: list[Sprite] = field(default_factory=list)
+    positions: dict[str, list[Sprite]] = field(default_factory=dict)
+    channels: dict[str, list[Sprite]] = field(default_factory=dict)
+    neurons: dict[str, list[Sprite]] = field(default_factory=dict)
+    thumbnails: list[Sheet] = field(default_factory=list)
 
 
 def write_images(concepts: Concepts, tables: Mapping[str, Table], folder: Path) -> Images:
-    """Write all images below ``folder/images`` and return their paths."""
+    """Write all sheets below ``folder/images``."""
     images = Images()
     (folder / "images").mkdir()
     if concepts.pixel_views:
-        images.height, images.width = concepts.shape(concepts.pixel_views[0])
-        _write_concepts(concepts, folder, images)
-        _write_examples(concepts, np.unique(tables["top_examples"]["example"]), folder, images)
-    _write_maps(concepts, folder, images)
-    if len(tables.get("loss", ())) > 1:
-        images.loss = draw_loss(tables["loss"], folder)
+        pictures = [to_picture(concepts.concept_image(r)) for r in range(concepts.n_concepts)]
+        images.concepts = write_sheet(pictures, "images/concepts.png", folder, 10)
+        if _has_pixels(concepts):
+            _write_top_examples(concepts, tables["top_examples"], folder, images)
+            _write_thumbnails(concepts, tables["examples"]["example"], folder, images)
+    for layer, slug in file_names(concepts.layers).items():
+        _write_maps(concepts, layer, slug, folder, images)
+        _write_neurons(concepts, layer, slug, tables[f"neurons-{slug}"], folder, images)
     return images
 
 
-def _write_concepts(concepts: Concepts, folder: Path, images: Images) -> None:
-    (folder / "images" / "concepts").mkdir()
+def _has_pixels(concepts: Concepts) -> bool:
+    store = concepts.store
+    return store is not None and all(view in store.views for view in concepts.pixel_views)
+
+
+def _write_top_examples(concepts: Concepts, top: Table, folder: Path, images: Images) -> None:
+    """Write the strongest examples of every concept, masked ones, and four of each as a tile."""
+    rows = np.unique(top["example"])
+    known: dict[int, NDArray[np.float64]] = {}
+    for part, pixels in _in_blocks(concepts, rows):
+        known |= dict(zip(part.tolist(), pixels, strict=True))
+    mosaics: list[NDArray[np.uint8]] = []
+    owners: list[int] = []
     for r in range(concepts.n_concepts):
-        images.concepts[r] = f"images/concepts/{r:03}.png"
-        _save_pixels(concepts.concept_image(r), folder / images.concepts[r])
+        shown = [known[row] for row in top["example"][top["concept"] == r].tolist()]
+        pictures = [to_picture(image) for image in shown]
+        images.top[r] = write_sheet(pictures, f"images/top/{r:03}.png", folder, 8)
+        masked = []
+        if shown:
+            kept = mask_examples(np.stack(shown[:N_MASKED]), concepts.concept_image(r))
+            masked = [to_picture(image) for image in kept]
+        images.masked[r] = write_sheet(masked, f"images/masked/{r:03}.png", folder, 8)
+        mosaics += [to_picture(image, LARGEST_THUMBNAIL) for image in shown[:N_MOSAIC]]
+        owners += [r] * len(shown[:N_MOSAIC])
+    for r, sprite in zip(
+        owners, write_sheet(mosaics, "images/mosaics.png", folder, 20), strict=True
+    ):
+        images.mosaics.setdefault(r, []).append(sprite)
 
 
-def _write_examples(
+def _write_thumbnails(
     concepts: Concepts, rows: NDArray[np.intp], folder: Path, images: Images
 ) -> None:
-    store = concepts.store
-    if store is None or not all(view in store.views for view in concepts.pixel_views):
+    for number, (_, pixels) in enumerate(_in_blocks(concepts, rows)):
+        pictures = [to_picture(image, LARGEST_THUMBNAIL) for image in pixels]
+        path = f"images/examples/{number:03}.webp"
+        images.thumbnails.append(write_sheet(pictures, path, folder, _PER_ROW)[0].sheet)
+
+
+def _in_blocks(
+    concepts: Concepts, rows: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Yield up to 256 rows at a time and their images (m, height, width, channels) in [0, 1]."""
+    for start in range(0, len(rows), _PER_SHEET):
+        part = rows[start : start + _PER_SHEET]
+        yield part, concepts.images(part)
+
+
+def _write_maps(concepts: Concepts, layer: str, slug: str, folder: Path, images: Images) -> None:
+    shape = concepts.shape(layer)
+    every = range(concepts.n_concepts)
+    if len(shape) == 3 and shape[1:] != (1, 1):
+        maps = [_heat(concepts.position_map(layer, r)) for r in every]
+        path = f"images/positions/{slug}.png"
+        images.positions[layer] = write_sheet(maps, path, folder, 10)
+    if len(shape) in (1, 3):
+        profiles: Sequence[NDArray[Any]] = (
+            [concepts.channel_profile(layer, r) for r in every]
+            if len(shape) == 3
+            else list(concepts.nmf.components_[layer])
+        )
+        strips = [_heat(_strip(profile)) for profile in profiles]
+        images.channels[layer] = write_sheet(strips, f"images/channels/{slug}.png", folder, 1)
+
+
+def _write_neurons(
+    concepts: Concepts, layer: str, slug: str, table: Table, folder: Path, images: Images
+) -> None:
+    """Write the map of the channel of every neuron in the table, for layers with positions."""
+    if layer not in images.positions:
         return
-    (folder / "images" / "examples").mkdir()
-    shape = concepts.shape(concepts.pixel_views[0])
-    for start in range(0, len(rows), _EXAMPLES_AT_ONCE):
-        part = rows[start : start + _EXAMPLES_AT_ONCE]
-        channels = [store.read(view, rows=part) for view in concepts.pixel_views]
-        pixels = np.stack([np.reshape(c, (len(part), *shape)) for c in channels], axis=-1)
-        # Stored either as [0, 1] or as the bytes 0 to 255.
-        largest = 255 if pixels.max(initial=0) > 1.5 else 1
-        for row, image in zip(part.tolist(), pixels / largest, strict=True):
-            images.examples[row] = f"images/examples/{row:06}.png"
-            _save_pixels(image, folder / images.examples[row])
-
-
-def _write_maps(concepts: Concepts, folder: Path, images: Images) -> None:
-    (folder / "images" / "maps").mkdir()
-    for layer, slug in file_names(concepts.layers).items():
-        shape = concepts.shape(layer)
-        for r in range(concepts.n_concepts):
-            if len(shape) == 3 and shape[1:] != (1, 1):
-                images.positions[r, layer] = f"images/maps/{r:03}-{slug}.png"
-                _save_heat(concepts.position_map(layer, r), folder / images.positions[r, layer])
-            if len(shape) in (1, 3):
-                profile = (
-                    concepts.channel_profile(layer, r)
-                    if len(shape) == 3
-                    else concepts.nmf.components_[layer][r]
-                )
-                images.channels[r, layer] = f"images/maps/{r:03}-{slug}-channels.png"
-                _save_heat(_strip(profile), folder / images.channels[r, layer])
+    H = concepts.nmf.components_[layer]
+    shape = concepts.shape(layer)
+    maps = [
+        _heat(np.asarray(H[r].reshape(shape)[channel], np.float64))
+        for r, channel in zip(table["concept"].tolist(), table["channel"].tolist(), strict=True)
+    ]
+    images.neurons[layer] = write_sheet(maps, f"images/neurons/{slug}.png", folder, 20)
 
 
 def _strip(profile: NDArray[Any]) -> NDArray[Any]:
@@ -99,23 +143,9 @@ def _strip(profile: NDArray[Any]) -> NDArray[Any]:
     return np.maximum.reduceat(np.asarray(profile, np.float64), starts)[None]
 
 
-def _save_heat(values: NDArray[Any], path: Path) -> None:
-    """Save a map as one colour, the more opaque the larger the value, for any background."""
-    from PIL import Image
-
+def _heat(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Draw a map in one colour, the more opaque the larger the value, for any background."""
     pixels = np.empty((*values.shape, 4), np.uint8)
     pixels[..., :3] = HEAT
     pixels[..., 3] = np.rint(255 * values / (values.max() or 1))
-    Image.fromarray(pixels).save(path, optimize=True)
-
-
-def _save_pixels(image: NDArray[Any], path: Path) -> None:
-    """Save an image (height, width, channels) in [0, 1], at most 128 pixels on a side."""
-    from PIL import Image
-
-    pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    if pixels.shape[-1] == 2:
-        pixels = np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3].copy())
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
-    picture.save(path, optimize=True)
+    return pixels

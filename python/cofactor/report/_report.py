@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from cofactor._errors import require
 from cofactor.concepts import Concepts
 from cofactor.concepts._checks import check_count
-from cofactor.report._folder import staged
+from cofactor.report._folder import INDEX, staged
 from cofactor.report._images import write_images
 from cofactor.report._metrics import metrics_of
-from cofactor.report._page import render
+from cofactor.report._pages import Content, view_slugs, write_pages
+from cofactor.report._plots import draw_plots
 from cofactor.report._tables import tables_of
 
 __all__ = ["report"]
@@ -25,16 +27,21 @@ def report(
     n_top: int = 24,
     n_neurons: int = 5,
     n_classes: int = 8,
+    n_examples: int = 10_000,
 ) -> Path:
-    """Write a page that shows every concept: examples, pixels, classes and neurons.
+    """Write pages that show every concept: examples, pixels, classes and neurons.
 
-    The folder holds all that the page needs and opens without a network:
+    The folder holds all that the pages need and opens from disk, without server or network:
 
-    - ``index.html``, the page;
-    - ``tables/*.csv``, a file per table; every number on the page is in one of them;
+    - ``index.html``, the overview: loss, scores beside their baselines, a map of the concepts;
+    - ``concepts/*.html``, a page per concept; ``layers.html``, how distinct the concepts are in
+      every view; ``examples.html``, every example with its concepts and its neighbours;
+    - ``tables/*.csv``, a file per table; every number on a page is in one of them, and the plots
+      are drawn from them;
     - ``metrics.json``, sizes, losses, scores, parameters and versions; no timestamps, and no
       numbers that are not finite;
-    - ``images/``, top examples, concepts as images and maps of layers (PNG), the loss (SVG).
+    - ``images/``, sheets of examples, concepts and maps of layers (PNG, WebP), plots (SVG);
+    - ``assets/``, the style and the scripts that sort, filter and search.
 
     What is not known is left out: without pixel views there are no images of examples, without
     labels no classes, without a history no curve.
@@ -53,6 +60,8 @@ def report(
         Neurons shown per concept and layer.
     n_classes : int
         Classes shown per concept, and half as many superclasses.
+    n_examples : int
+        Examples that can be looked up, at most; of more, as many are taken, evenly spread.
 
     Returns
     -------
@@ -78,25 +87,34 @@ def report(
     ... )
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = report(Concepts(nmf), Path(folder) / "out")
-    ...     page.name, sorted(path.name for path in page.parent.iterdir())
-    ('index.html', ['images', 'index.html', 'metrics.json', 'tables'])
+    ...     page.name, sorted(path.name for path in page.parent.glob("*.html"))
+    ('index.html', ['examples.html', 'index.html', 'layers.html'])
     """
-    for count, name in ((n_top, "n_top"), (n_neurons, "n_neurons"), (n_classes, "n_classes")):
+    for count, name in (
+        (n_top, "n_top"),
+        (n_neurons, "n_neurons"),
+        (n_classes, "n_classes"),
+        (n_examples, "n_examples"),
+    ):
         check_count(count, name)
     for module in ("jinja2", "matplotlib", "PIL"):
         require(module, "report", "report()")
 
     out = Path(out)
     with staged(out) as folder:
-        tables = tables_of(concepts, n_top, n_neurons)
+        tables = tables_of(concepts, n_top, n_neurons, n_examples)
         (folder / "tables").mkdir()
         for name, table in tables.items():
             table.to_csv(folder / "tables" / f"{name}.csv")
         images = write_images(concepts, tables, folder)
+        plots = draw_plots(folder, view_slugs(concepts))
         metrics = metrics_of(concepts, tables)
         (folder / "metrics.json").write_text(
             json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )
-        page = render(concepts, tables, images, metrics, title=title, n_classes=n_classes)
-        (folder / "index.html").write_text(page, encoding="utf-8")
-    return out / "index.html"
+        shutil.copytree(Path(__file__).parent / "assets", folder / "assets")
+        content = Content(
+            concepts, tables, images, plots, title, n_classes, metrics["versions"]["cofactor"]
+        )
+        write_pages(content, folder)
+    return out / INDEX

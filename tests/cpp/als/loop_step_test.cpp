@@ -155,7 +155,7 @@ TEST_P(LoopStepTest, AnIterationIsAnExactStepOfAls) {
     for (std::size_t v = 0; v < rest.size(); ++v) {
       weighted += data.problem.views[v].weight * rest[v];
       total += data.problem.views[v].weight * squares[v];
-      losses.check(result.fits[0].view_losses[v], rest[v] / squares[v], identity_bound(data), v);
+      losses.check(result.fits[0].view_losses[0][v], rest[v] / squares[v], identity_bound(data), v);
     }
     losses.check(result.fits[0].losses[0], weighted / total, identity_bound(data), "relative");
     EXPECT_TRUE(losses.result());

@@ -1,0 +1,145 @@
+"""Arrays of other libraries as NumPy arrays on the same memory, and back."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HostArray", "is_foreign", "like", "to_host"]
+
+# Of DLPack: memory that the CPU reads as its own.
+_HOST_DEVICES = (1, 3, 11)
+
+
+@dataclass(frozen=True)
+class HostArray:
+    """Values in memory that the core can read."""
+
+    values: Any
+    """NumPy array, or what it was where it is no array; bfloat16 as its 16 bits."""
+    dtype: str | None = None
+    """Name of the dtype where NumPy has none for it."""
+
+
+def is_foreign(array: Any) -> bool:
+    """Whether `array` is another library's, with memory that DLPack hands over."""
+    return hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray | np.generic)
+
+
+def to_host(array: Any, name: str = "X") -> HostArray:
+    """Take an array as it comes, without a copy if it lies in the CPU's memory.
+
+    Parameters
+    ----------
+    array : array
+        NumPy array, or anything with ``__dlpack__`` (torch, CuPy, JAX). An array on another device
+        is copied to this one. Anything else is returned as it is.
+    name : str
+        Name for error messages.
+
+    Returns
+    -------
+    HostArray
+        The values; writing to them would write to `array`.
+
+    Raises
+    ------
+    TypeError
+        For a sparse torch tensor, a dtype that NumPy has not, or memory that cannot be reached.
+    ValueError
+        For a masked array with masked values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.ones((2, 3))
+    >>> to_host(x).values is x
+    True
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        if np.ma.is_masked(array):
+            raise ValueError(
+                f"{name} is a masked array with {int(np.ma.getmaskarray(array).sum())} masked "
+                "values; fill them (X.filled(0)) or leave those rows out"
+            )
+        return HostArray(np.ma.getdata(array))
+    if not is_foreign(array):
+        return HostArray(array)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return _from_torch(array, torch, name)
+    device = int(array.__dlpack_device__()[0])
+    try:
+        if device in _HOST_DEVICES:
+            return HostArray(np.from_dlpack(array))
+        if hasattr(array, "get"):  # CuPy's way to host memory, from versions before DLPack's
+            return HostArray(array.get())
+        return HostArray(np.from_dlpack(array, device="cpu", copy=True))
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} is {_kind(array)} whose memory NumPy cannot take ({error}); pass it as a "
+            "NumPy array of float32"
+        ) from error
+
+
+def _from_torch(tensor: Any, torch: Any, name: str) -> HostArray:
+    if tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} is a torch tensor of layout {tensor.layout}; expected a dense one: pass "
+            "tensor.to_dense()"
+        )
+    tensor = tensor.detach().cpu()
+    if tensor.dtype is torch.bfloat16:
+        return HostArray(tensor.view(torch.uint16).numpy(), "bfloat16")
+    try:
+        return HostArray(tensor.resolve_conj().resolve_neg().numpy())
+    except TypeError as error:
+        raise TypeError(
+            f"{name} is a torch tensor of dtype {tensor.dtype}; expected real numbers of at least "
+            "8 bits that NumPy has too, or bfloat16"
+        ) from error
+
+
+def like(result: npt.NDArray[Any], given: Any) -> Any:
+    """Bring a result into the library and onto the device that the input came from.
+
+    Parameters
+    ----------
+    result : ndarray
+        What was computed; not copied where it stays on the CPU.
+    given : object
+        The input.
+
+    Returns
+    -------
+    array
+        A torch tensor for a torch tensor, a CuPy array for a CuPy array, and so on; the ndarray
+        itself for anything without ``__dlpack__``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> like(np.ones(2), [[1, 2]])
+    array([1., 1.])
+    """
+    if not is_foreign(given):
+        return result
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(given, torch.Tensor):
+        return torch.from_numpy(result).to(given.device)
+    namespace = getattr(given, "__array_namespace__", None)
+    if namespace is None:
+        return result
+    device: Any = getattr(given, "device", None)
+    if hasattr(device, "__enter__"):  # CuPy's devices are contexts, and no argument
+        with device:
+            return namespace().asarray(result)
+    return namespace().asarray(result, device=device)
+
+
+def _kind(array: Any) -> str:
+    return f"{type(array).__module__.split('.')[0]}.{type(array).__qualname__}"
