@@ -1,328 +1,211 @@
 """
 Compiled core of cofactor. Private: use the classes of the package.
 """
-
 from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
 import typing
-
-__all__: list[str] = [
-    "EncodeResult",
-    "Engine",
-    "FitResult",
-    "FitState",
-    "FitTrace",
-    "IterationInfo",
-    "LoopState",
-    "MachinePeak",
-    "PANEL_ROWS",
-    "RowTerms",
-    "Source",
-    "ViewStats",
-    "cuda_available",
-    "default_threads",
-    "identity_limit",
-    "measure_peak",
-    "simd_level",
-    "simd_levels",
-]
-
+__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
 class Source:
     """
     Rows of all views, a block at a time.
     """
     @staticmethod
-    def from_blocks(
-        start: collections.abc.Callable[[], collections.abc.Iterator[list[typing.Any]]],
-        columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-        dtypes: collections.abc.Sequence[str],
-        scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        n_rows: typing.SupportsInt | typing.SupportsIndex,
-        threads: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> Source:
+    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[typing.Any]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> Source:
         """
         Of start(), which is called for every pass and gives an iterator of lists of arrays as above, one a view. The number of rows is known after a pass.
         """
     @staticmethod
-    def from_files(
-        files: collections.abc.Sequence[
-            collections.abc.Sequence[
-                tuple[
-                    str,
-                    typing.SupportsInt | typing.SupportsIndex,
-                    typing.SupportsInt | typing.SupportsIndex,
-                ]
-            ]
-        ],
-        columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-        dtypes: collections.abc.Sequence[str],
-        scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]],
-        selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None,
-        block_rows: typing.SupportsInt | typing.SupportsIndex,
-        kept_bytes: typing.SupportsInt | typing.SupportsIndex,
-        cuts: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-            ]
-        ]
-        | None = None,
-    ) -> Source:
+    def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]], selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex, cuts: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]] | None = None) -> Source:
         """
         Of lists of (path, offset in bytes, rows) that hold a view's rows one after the other. Of these the selection, if there is one, in its order. To negative values happens what `negative` says for each view: keep, relu, shift or split, and the minimum for shift. Cuts, if any, are the views to give: (view, first column, column after the last).
         """
-    def __init__(
-        self,
-        views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]],
-        dtypes: collections.abc.Sequence[str],
-        scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        block_rows: typing.SupportsInt | typing.SupportsIndex = 0,
-        threads: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> None:
+    def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         """
         Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. Row-major ones are read in place; one of other layout, byte order or integers, or a sparse one in rows, is packed block by block.
         """
     @property
-    def n_rows(self) -> int: ...
-
+    def n_rows(self) -> int:
+        ...
 class RowTerms:
     """
     What a problem knows of single rows: weights, which views they have (an index into patterns of one flag a view) and their groups.
     """
-    def __init__(
-        self,
-        *,
-        weight: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None,
-        pattern: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None,
-        patterns: collections.abc.Sequence[collections.abc.Sequence[bool]] = [],
-        group: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None,
-        n_groups: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> None: ...
-
+    def __init__(self, *, weight: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, pattern: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, patterns: collections.abc.Sequence[collections.abc.Sequence[bool]] = [], group: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, n_groups: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+        ...
 class IterationInfo:
     """
     What a pass did for one fit.
     """
     @property
-    def accepted(self) -> bool: ...
+    def accepted(self) -> bool:
+        ...
     @property
-    def fit(self) -> int: ...
+    def fit(self) -> int:
+        ...
     @property
-    def iteration(self) -> int: ...
+    def iteration(self) -> int:
+        ...
     @property
-    def loss(self) -> float: ...
+    def loss(self) -> float:
+        ...
     @property
-    def seconds(self) -> float: ...
-
+    def seconds(self) -> float:
+        ...
 class FitTrace:
     """
     What one fit learned, apart from its factors.
     """
-
     stop_reason: str
-    def __init__(self) -> None: ...
+    def __init__(self) -> None:
+        ...
     @property
-    def iterations(self) -> int: ...
+    def iterations(self) -> int:
+        ...
     @iterations.setter
-    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
     @property
-    def losses(self) -> list[float]: ...
+    def losses(self) -> list[float]:
+        ...
     @losses.setter
-    def losses(
-        self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
-    ) -> None: ...
+    def losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
     @property
-    def rejected_losses(self) -> list[float]: ...
+    def rejected_losses(self) -> list[float]:
+        ...
     @rejected_losses.setter
-    def rejected_losses(
-        self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
-    ) -> None: ...
+    def rejected_losses(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
     @property
-    def reseeded(self) -> int: ...
+    def reseeded(self) -> int:
+        ...
     @reseeded.setter
-    def reseeded(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def reseeded(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
     @property
-    def view_losses(self) -> list[list[float]]: ...
+    def view_losses(self) -> list[list[float]]:
+        ...
     @view_losses.setter
-    def view_losses(
-        self,
-        arg0: collections.abc.Sequence[
-            collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]
-        ],
-    ) -> None: ...
-
+    def view_losses(self, arg0: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]]) -> None:
+        ...
 class FitState:
     """
     Where one fit stands between two iterations.
     """
-
     done: bool
     extrapolated: bool
     slow: bool
-    def __init__(
-        self, extrapolate: bool, momentum: typing.SupportsFloat | typing.SupportsIndex
-    ) -> None: ...
+    def __init__(self, extrapolate: bool, momentum: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
     @property
-    def extrapolate(self) -> bool: ...
+    def extrapolate(self) -> bool:
+        ...
     @property
-    def momentum(self) -> float: ...
+    def momentum(self) -> float:
+        ...
     @property
-    def objective(self) -> float: ...
+    def objective(self) -> float:
+        ...
     @objective.setter
-    def objective(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    def objective(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
     @property
-    def reseeds_left(self) -> int: ...
+    def reseeds_left(self) -> int:
+        ...
     @reseeds_left.setter
-    def reseeds_left(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
-
+    def reseeds_left(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
 class LoopState:
     """
     All that the next iteration reads beside factors.
     """
-
     may_switch: bool
-    def __init__(self) -> None: ...
+    def __init__(self) -> None:
+        ...
     @property
-    def fits(self) -> list[FitState]: ...
+    def fits(self) -> list[FitState]:
+        ...
     @fits.setter
-    def fits(self, arg0: collections.abc.Sequence[FitState]) -> None: ...
+    def fits(self, arg0: collections.abc.Sequence[FitState]) -> None:
+        ...
     @property
-    def iterations(self) -> int: ...
+    def iterations(self) -> int:
+        ...
     @iterations.setter
-    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def iterations(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
     @property
-    def passes(self) -> int: ...
+    def passes(self) -> int:
+        ...
     @passes.setter
-    def passes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def passes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
     @property
-    def traces(self) -> list[FitTrace]: ...
+    def traces(self) -> list[FitTrace]:
+        ...
     @traces.setter
-    def traces(self, arg0: collections.abc.Sequence[FitTrace]) -> None: ...
-
+    def traces(self, arg0: collections.abc.Sequence[FitTrace]) -> None:
+        ...
 class FitResult:
     @property
-    def fits(self) -> list[FitTrace]: ...
+    def fits(self) -> list[FitTrace]:
+        ...
     @property
-    def passes(self) -> int: ...
-
+    def passes(self) -> int:
+        ...
 class EncodeResult:
     @property
-    def losses(self) -> list[float]: ...
+    def losses(self) -> list[float]:
+        ...
     @property
-    def view_losses(self) -> list[list[float]]: ...
-
+    def view_losses(self) -> list[list[float]]:
+        ...
 class ViewStats:
     @property
-    def minimum(self) -> float: ...
+    def minimum(self) -> float:
+        ...
     @property
-    def nonfinite(self) -> int: ...
+    def nonfinite(self) -> int:
+        ...
     @property
-    def sum_of_squares(self) -> float: ...
-
+    def sum_of_squares(self) -> float:
+        ...
 class Engine:
     """
     A problem, its data and its factors on one device.
     """
-    def __init__(
-        self,
-        source: Source,
-        *,
-        ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-        weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        l1_w: typing.SupportsFloat | typing.SupportsIndex,
-        l2_w: typing.SupportsFloat | typing.SupportsIndex,
-        l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        device: str,
-        float64: bool,
-        threads: typing.SupportsInt | typing.SupportsIndex,
-        tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0,
-        fixed: collections.abc.Sequence[bool] = [],
-        unit_rows: bool = False,
-        group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0,
-        row_terms: RowTerms | None = None,
-    ) -> None: ...
-    def encode(
-        self,
-        sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        exact: bool,
-        w: numpy.ndarray | None,
-    ) -> EncodeResult: ...
-    def encode_to_file(
-        self,
-        sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        exact: bool,
-        descriptor: typing.SupportsInt | typing.SupportsIndex,
-        path: str,
-        offset: typing.SupportsInt | typing.SupportsIndex,
-    ) -> EncodeResult:
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None) -> None:
+        ...
+    def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
+        ...
+    def encode_to_file(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, descriptor: typing.SupportsInt | typing.SupportsIndex, path: str, offset: typing.SupportsInt | typing.SupportsIndex) -> EncodeResult:
         """
         As encode, with W written to an open file, row 0 at the offset.
         """
-    def fit(
-        self,
-        sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        *,
-        max_iterations: typing.SupportsInt | typing.SupportsIndex,
-        tolerance: typing.SupportsFloat | typing.SupportsIndex,
-        extrapolate: bool,
-        compute: str = "full",
-        verify: bool,
-        progress: collections.abc.Callable[[IterationInfo], None] | None,
-        state: LoopState | None = None,
-        checkpoint: collections.abc.Callable[[LoopState], None] | None = None,
-        checkpoint_every: typing.SupportsInt | typing.SupportsIndex = 1,
-        drop_finished: bool = False,
-    ) -> FitResult: ...
-    def h(
-        self, view: typing.SupportsInt | typing.SupportsIndex
-    ) -> numpy.typing.NDArray[numpy.float64]: ...
-    def half_step(
-        self, w: numpy.ndarray | None
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
+    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None, state: LoopState | None = None, checkpoint: collections.abc.Callable[[LoopState], None] | None = None, checkpoint_every: typing.SupportsInt | typing.SupportsIndex = 1, drop_finished: bool = False) -> FitResult:
+        ...
+    def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    def half_step(self, w: numpy.ndarray | None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
         C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
         """
-    def online(
-        self,
-        sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
-        past: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
-        *,
-        iterations: typing.SupportsInt | typing.SupportsIndex,
-    ) -> tuple[FitTrace, numpy.typing.NDArray[numpy.float64]]: ...
-    def power(
-        self,
-        y: numpy.ndarray | None,
-        sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None,
-        *,
-        rounded: bool = False,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
+    def online(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], past: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, iterations: typing.SupportsInt | typing.SupportsIndex) -> tuple[FitTrace, numpy.typing.NDArray[numpy.float64]]:
+        ...
+    def power(self, y: numpy.ndarray | None, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None, *, rounded: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
         C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its rows; products of numbers rounded to bfloat16 if asked for.
         """
-    def previous_h(
-        self, view: typing.SupportsInt | typing.SupportsIndex
-    ) -> numpy.typing.NDArray[numpy.float64]: ...
-    def scan(self) -> list[ViewStats]: ...
-    def set_h(
-        self,
-        view: typing.SupportsInt | typing.SupportsIndex,
-        h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
-    ) -> None: ...
-    def set_previous_h(
-        self,
-        view: typing.SupportsInt | typing.SupportsIndex,
-        h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
-    ) -> None: ...
+    def previous_h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    def scan(self) -> list[ViewStats]:
+        ...
+    def set_h(self, view: typing.SupportsInt | typing.SupportsIndex, h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
+    def set_previous_h(self, view: typing.SupportsInt | typing.SupportsIndex, h: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
     @property
     def float64(self) -> bool:
         """
@@ -334,17 +217,16 @@ class Engine:
         Norms of W by group and component, at which the penalty on groups is majorised.
         """
     @group_norms.setter
-    def group_norms(
-        self, arg1: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]
-    ) -> None: ...
+    def group_norms(self, arg1: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
     @property
-    def n_rows(self) -> int: ...
+    def n_rows(self) -> int:
+        ...
     @property
     def row_weight(self) -> numpy.typing.NDArray[numpy.float64] | None:
         """
         Weights of the rows, if any.
         """
-
 class MachinePeak:
     """
     What the machine can do at most, per second.
@@ -364,35 +246,28 @@ class MachinePeak:
         """
         Operations of multiply-adds in float32 at the active level.
         """
-
 def cuda_available() -> bool:
     """
     Whether device='cuda' can work here.
     """
-
 def default_threads() -> int:
     """
     Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.
     """
-
 def identity_limit(float64: bool) -> float:
     """
     Relative losses below this are lost to cancellation in the Gram identity.
     """
-
 def measure_peak(threads: typing.SupportsInt | typing.SupportsIndex = 0) -> MachinePeak:
     """
     Measures the machine with so many threads at once (0: all), in about 0.3 s.
     """
-
 def simd_level() -> str:
     """
     Instruction-set level of the CPU kernels; COFACTOR_SIMD forces one.
     """
-
 def simd_levels() -> list[str]:
     """
     Levels that this build holds and this machine runs, from plain to wide.
     """
-
 PANEL_ROWS: int = 512
