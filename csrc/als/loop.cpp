@@ -211,7 +211,6 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
       options.checkpoint(state);
     }
   }
-  backend.set_precision(Precision::kFull);
   FitResult result{std::move(traces), state.passes};
   for (std::size_t f = 0; f < fits.size(); ++f) {
     backend.restore(static_cast<int>(f));
@@ -224,6 +223,7 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
                         RowSink* w) {
   const LossFunction function(problem, sum_of_squares, backend.compute_size());
+  backend.set_precision(Precision::kFull);
   if (exact) backend.adopt_input();
   read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w);
   EncodeResult result;
@@ -254,7 +254,9 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
   return result;
 }
 
-void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w) {
+void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode,
+              Precision precision, RowSink* w) {
+  backend.set_precision(precision);
   read_all(backend, source, reducer, mode, w);
 }
 

@@ -41,8 +41,7 @@ class BlockReader:
             raise TypeError(
                 f"{caller} got {type(blocks).__name__}, an iterator, which can be read only once, "
                 "and a fit reads its data in every iteration; pass something whose iter() starts "
-                "over, such as a list, a DataLoader or a class with __iter__, or give the blocks "
-                "to partial_fit, one by one"
+                "over, such as a list, a DataLoader or a class with __iter__"
             )
         self._blocks = blocks
         self._caller = caller
