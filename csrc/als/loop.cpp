@@ -211,6 +211,7 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
       options.checkpoint(state);
     }
   }
+  backend.set_precision(Precision::kFull);
   FitResult result{std::move(traces), state.passes};
   for (std::size_t f = 0; f < fits.size(); ++f) {
     backend.restore(static_cast<int>(f));
