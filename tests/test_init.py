@@ -273,7 +273,7 @@ def test_compressed_data_save_passes(weights: object) -> None:
     options = {"weights": weights, "random_state": 0, "tol": 0, "max_iter": 1}
     compressed = cf.CoupledNMF(4, **options).fit(views)
     (losses,) = compressed.sample_losses_
-    assert 0.5 * compressed_iterations < len(losses) <= compressed_iterations
+    assert 0.5 * compressed_iterations(4) < len(losses) <= compressed_iterations(4)
     at_random = cf.CoupledNMF(4, init="random", **options).fit(views)
     best = min(
         cf.CoupledNMF(4, init=init, **{**options, "max_iter": 60}).fit(views).loss_history_[-1]
@@ -288,7 +288,7 @@ def test_reads_of_compressed_data_are_counted() -> None:
     assert compressed_rank(1500, 2400, 4) == 14
     # Checking the arrays, 500 examples twice, the projection, iterations on 14 of 1,500 columns and
     # 14 of 2,400 rows, the loop, and the final W.
-    shares = compressed_iterations * 14 * (1 / 1500 + 1 / 2400)
+    shares = compressed_iterations(4) * 14 * (1 / 1500 + 1 / 2400)
     assert nmf.n_passes_ == pytest.approx(1 + 2 * 500 / 1500 + 1 + shares + 3 + 1)
     assert nmf.n_iter_ == 3
 

@@ -139,7 +139,7 @@ GOOD = {"a": np.ones((3, 2)), "b": np.ones((3, 4), np.float32)}
 @pytest.mark.parametrize(
     ("blocks", "error", "message"),
     [
-        (iter([GOOD]), TypeError, "an iterator, which can be read only once.*partial_fit"),
+        (iter([GOOD]), TypeError, "an iterator, which can be read only once.*such as a list"),
         ((GOOD for _ in range(2)), TypeError, "got generator, an iterator"),
         ([], ValueError, "got no blocks; expected at least one"),
         ([{}], ValueError, "got no views"),

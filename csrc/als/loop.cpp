@@ -290,6 +290,7 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
                         RowSink* w) {
   const LossFunction function(problem, sum_of_squares, backend.compute_size());
+  backend.set_precision(Precision::kFull);
   // Rows that lack views have a Gram matrix of their own each, and no common one gives the loss.
   exact = exact || problem.has_missing_views();
   if (exact) backend.adopt_input();
@@ -335,6 +336,7 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
     std::vector<double> total;
   } reducer(past);
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
+  backend.set_precision(Precision::kFull);
   FitTrace trace;
   for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
     read_all(backend, source, reducer, PassMode::kFit, nullptr);
@@ -352,7 +354,9 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
   return trace;
 }
 
-void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w) {
+void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode,
+              Precision precision, RowSink* w) {
+  backend.set_precision(precision);
   read_all(backend, source, reducer, mode, w);
 }
 

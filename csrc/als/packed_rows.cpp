@@ -90,10 +90,10 @@ Index index_at(const void* indices, std::int64_t i) {
 
 template <class Index>
 void check_row_starts(const SparseRows::Layout& layout) {
-  std::int64_t last = index_at<Index>(layout.row_starts, 0);
+  auto last = index_at<Index>(layout.row_starts, 0);
   bool good = last == 0;
   for (std::int64_t i = 1; i <= layout.rows && good; ++i) {
-    const std::int64_t start = index_at<Index>(layout.row_starts, i);
+    const auto start = index_at<Index>(layout.row_starts, i);
     good = start >= last;
     last = start;
   }
@@ -110,9 +110,9 @@ void expand(const SparseRows::Layout& layout, std::int64_t first, std::int64_t c
   for (std::int64_t i = 0; i < count; ++i) {
     std::byte* const row = out + static_cast<std::size_t>(i) * row_size;
     std::memset(row, 0, row_size);
-    const std::int64_t end = index_at<Index>(layout.row_starts, first + i + 1);
-    for (std::int64_t e = index_at<Index>(layout.row_starts, first + i); e < end; ++e) {
-      const std::int64_t column = index_at<Index>(layout.column_indices, e);
+    const auto end = index_at<Index>(layout.row_starts, first + i + 1);
+    for (auto e = index_at<Index>(layout.row_starts, first + i); e < end; ++e) {
+      const auto column = index_at<Index>(layout.column_indices, e);
       if (column < 0 || column >= layout.columns) {
         throw Error(ErrorKind::kValue, "a sparse view of " + std::to_string(layout.columns) +
                                            " columns has an entry in column " +
@@ -139,27 +139,38 @@ StridedRows::StridedRows(const Layout& layout, DType dtype)
 void StridedRows::pack(std::int64_t first, std::int64_t count, std::byte* out) const {
   switch (layout_.stored) {
     case Stored::kBits8:
-      return pack_numbers<std::uint8_t, std::uint8_t>(layout_, first, count, out);
+      pack_numbers<std::uint8_t, std::uint8_t>(layout_, first, count, out);
+      return;
     case Stored::kBits16:
-      return pack_numbers<std::uint16_t, std::uint16_t>(layout_, first, count, out);
+      pack_numbers<std::uint16_t, std::uint16_t>(layout_, first, count, out);
+      return;
     case Stored::kBits32:
-      return pack_numbers<std::uint32_t, std::uint32_t>(layout_, first, count, out);
+      pack_numbers<std::uint32_t, std::uint32_t>(layout_, first, count, out);
+      return;
     case Stored::kBits64:
-      return pack_numbers<std::uint64_t, std::uint64_t>(layout_, first, count, out);
+      pack_numbers<std::uint64_t, std::uint64_t>(layout_, first, count, out);
+      return;
     case Stored::kInt8:
-      return pack_numbers<std::int8_t, float>(layout_, first, count, out);
+      pack_numbers<std::int8_t, float>(layout_, first, count, out);
+      return;
     case Stored::kInt16:
-      return pack_numbers<std::int16_t, float>(layout_, first, count, out);
+      pack_numbers<std::int16_t, float>(layout_, first, count, out);
+      return;
     case Stored::kUInt16:
-      return pack_numbers<std::uint16_t, float>(layout_, first, count, out);
+      pack_numbers<std::uint16_t, float>(layout_, first, count, out);
+      return;
     case Stored::kInt32:
-      return pack_numbers<std::int32_t, double>(layout_, first, count, out);
+      pack_numbers<std::int32_t, double>(layout_, first, count, out);
+      return;
     case Stored::kUInt32:
-      return pack_numbers<std::uint32_t, double>(layout_, first, count, out);
+      pack_numbers<std::uint32_t, double>(layout_, first, count, out);
+      return;
     case Stored::kInt64:
-      return pack_numbers<std::int64_t, double>(layout_, first, count, out);
+      pack_numbers<std::int64_t, double>(layout_, first, count, out);
+      return;
     case Stored::kUInt64:
-      return pack_numbers<std::uint64_t, double>(layout_, first, count, out);
+      pack_numbers<std::uint64_t, double>(layout_, first, count, out);
+      return;
   }
 }
 

@@ -179,12 +179,12 @@ class Engine {
 
   Sums power(const std::optional<py::array>& y,
              const std::optional<std::vector<std::int64_t>>& sample, bool rounded) {
-    if (rounded) backend_->set_precision(Precision::kBFloat16);
-    Sums result = sums(PassMode::kLinear, sample ? sampled(y, *sample) : output(y));
-    backend_->set_precision(Precision::kFull);
-    return result;
+    return sums(PassMode::kLinear, rounded ? Precision::kBFloat16 : Precision::kFull,
+                sample ? sampled(y, *sample) : output(y));
   }
-  Sums half_step(const std::optional<py::array>& w) { return sums(PassMode::kFit, output(w)); }
+  Sums half_step(const std::optional<py::array>& w) {
+    return sums(PassMode::kFit, Precision::kFull, output(w));
+  }
 
   std::vector<ViewStats> scan() {
     const py::gil_scoped_release unlocked;
@@ -201,10 +201,10 @@ class Engine {
   }
 
   /// C and the S_v of one pass.
-  Sums sums(PassMode mode, const std::unique_ptr<RowSink>& sink) {
+  Sums sums(PassMode mode, Precision precision, const std::unique_ptr<RowSink>& sink) {
     {
       const py::gil_scoped_release unlocked;
-      als_sums(*backend_, source_.source(), reducer_, mode, sink.get());
+      als_sums(*backend_, source_.source(), reducer_, mode, precision, sink.get());
     }
     const int k = problem_.total_rank();
     py::typing::List<py::array_t<double>> s;

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cofactor._errors import require
+from cofactor._result_folder import check_destination
 from cofactor._terminal import Terminal
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def run_demo(
     from cofactor.concepts import Concepts
     from cofactor.datasets import ImageSource
     from cofactor.report import report
-    from cofactor.report._folder import check_destination
+    from cofactor.report._folder import KIND
 
-    check_destination(Path(out))
+    check_destination(Path(out), KIND)
     screen = Terminal(quiet)
     folder = _cache() if work is None else Path(work)
     folder.mkdir(parents=True, exist_ok=True)

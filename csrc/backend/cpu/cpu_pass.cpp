@@ -410,7 +410,7 @@ template <class T>
 void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
   std::vector<RowStats> by_row;
   // A few tiles a thread between two waits for all of them.
-  const std::int64_t step = 4 * pool_.size() * tile_rows_;
+  const std::int64_t step = std::int64_t{4} * pool_.size() * tile_rows_;
   for (std::int64_t first = 0; first < block.rows; first += step) {
     const std::int64_t rows = std::min(step, block.rows - first);
     for (int v = 0; v < problem_.num_views(); ++v) {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cofactor._result_folder import check_destination
 from cofactor.cli._options import names_option, out_option, parse_weights, terminal
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def run_comparison(
 ) -> Tables:
     """Make the tables, showing what is done, and write them."""
     from cofactor.compare import write_comparison
-    from cofactor.compare._folder import check_destination
+    from cofactor.compare._folder import KIND
 
     # Before the work is done.
-    check_destination(out)
+    check_destination(out, KIND)
     screen: Terminal = terminal(context)
     with screen.busy("compare") as status:
         tables = compared(getattr(status, "update", None))

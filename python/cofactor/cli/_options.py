@@ -154,17 +154,26 @@ def parse_weights(_: click.Context, __: click.Parameter, value: str) -> str | di
     return weights
 
 
-def parse_keywords(
-    _: click.Context, __: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Any]:
-    """Read `name=value` with a Python literal, or else a string; a callback of an option."""
-    keywords: dict[str, Any] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{value!r} is not like num_classes=10")
-        try:
-            keywords[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            keywords[name] = text
-    return keywords
+def model_arguments_option(function: Function) -> Function:
+    """Add `--model-arg`, which takes `name=value` with a Python literal, or else a string."""
+
+    def parse(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+        keywords: dict[str, Any] = {}
+        for value in values:
+            name, equals, text = value.partition("=")
+            if not equals or not name.isidentifier():
+                raise click.BadParameter(f"{value!r} is not like num_classes=10")
+            try:
+                keywords[name] = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                keywords[name] = text
+        return keywords
+
+    return click.option(
+        "--model-arg",
+        "model_arguments",
+        multiple=True,
+        callback=parse,
+        metavar="NAME=VALUE",
+        help="Argument for what builds the model; may be repeated.",
+    )(function)

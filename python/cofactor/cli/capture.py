@@ -10,11 +10,11 @@ import click
 from cofactor.cli._help import Verb
 from cofactor.cli._options import (
     by_view_option,
+    model_arguments_option,
     names_option,
     numbers_option,
     out_option,
     parse_index,
-    parse_keywords,
     parse_size,
     quiet_option,
     terminal,
@@ -38,14 +38,7 @@ cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos
     metavar="SPEC",
     help="module:callable; cofactor:resnet18; or the name of a torchvision or timm model.",
 )
-@click.option(
-    "--model-arg",
-    "model_arguments",
-    multiple=True,
-    callback=parse_keywords,
-    metavar="NAME=VALUE",
-    help="Argument for what builds the model; may be repeated.",
-)
+@model_arguments_option
 @click.option(
     "--weights",
     metavar="FILE",

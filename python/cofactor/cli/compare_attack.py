@@ -18,7 +18,7 @@ from cofactor.cli._comparison import (
     seed_option,
 )
 from cofactor.cli._help import Verb
-from cofactor.cli._options import names_option, numbers_option, parse_keywords, quiet_option
+from cofactor.cli._options import model_arguments_option, names_option, numbers_option, quiet_option
 
 if TYPE_CHECKING:
     from cofactor.compare import Tables
@@ -42,14 +42,7 @@ cofactor compare attack --model cofactor:resnet18 --weights resnet18.safetensors
 """,
 )
 @click.option("--model", required=True, metavar="SPEC", help="As for `cofactor capture`.")
-@click.option(
-    "--model-arg",
-    "model_arguments",
-    multiple=True,
-    callback=parse_keywords,
-    metavar="NAME=VALUE",
-    help="Argument for what builds the model; may be repeated.",
-)
+@model_arguments_option
 @click.option("--weights", "model_weights", metavar="FILE", help="Weights of the model.")
 @click.option("--data", required=True, metavar="SPEC", help="Clean images with labels.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cofactor.cli._help import Verb
-from cofactor.cli._options import parse_keywords, parse_size, terminal
+from cofactor.cli._options import model_arguments_option, parse_size, terminal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,14 +23,7 @@ _N_IMAGES = 4
 
 @click.command("layers", cls=Verb, examples=EXAMPLES)
 @click.argument("model")
-@click.option(
-    "--model-arg",
-    "model_arguments",
-    multiple=True,
-    callback=parse_keywords,
-    metavar="NAME=VALUE",
-    help="Argument for what builds the model; may be repeated.",
-)
+@model_arguments_option
 @click.option(
     "--weights",
     metavar="FILE",

@@ -5,29 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cofactor._result_folder import staged
 from cofactor.concepts import Table
 
 KIND = "cofactor comparison"
-
-
-def check_destination(out: Path) -> None:
-    """Raise ValueError unless `out` is new, empty or an earlier comparison."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder to write the comparison to")
-    if any(out.iterdir()) and _kind(out) != KIND:
-        raise ValueError(
-            f"{out} holds files that are not a comparison's; expected an empty folder, a new one "
-            "or an earlier comparison"
-        )
 
 
 def write_comparison(
@@ -40,7 +26,7 @@ def write_comparison(
     tables : mapping of str to Table
         Result of a function of this module.
     out : str or path-like
-        A folder that is new, empty or an earlier comparison, which is replaced as a whole.
+        A folder that is new, empty or an earlier comparison, whose files are replaced.
     what : str
         What was compared, such as ``"views"``.
     **facts
@@ -68,7 +54,6 @@ def write_comparison(
     ['fits.csv', 'metrics.json']
     """
     out = Path(out)
-    check_destination(out)
     document = {
         "kind": KIND,
         "what": what,
@@ -76,29 +61,12 @@ def write_comparison(
         **facts,
         "tables": {name: list(table.rows()) for name, table in tables.items()},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with staged(out, KIND, ["metrics.json", "*.csv"]) as folder:
         for name, table in tables.items():
-            table.to_csv(aside / f"{name}.csv")
+            table.to_csv(folder / f"{name}.csv")
         text = json.dumps(_plain(document), indent=1, allow_nan=False)
-        (aside / "metrics.json").write_text(text + "\n", encoding="utf-8")
-        aside.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     return out
-
-
-def _kind(folder: Path) -> object:
-    try:
-        document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document.get("kind") if isinstance(document, dict) else None
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from cofactor._errors import require
+from cofactor._result_folder import staged
 from cofactor.concepts import Concepts
 from cofactor.concepts._checks import check_count
-from cofactor.report._folder import INDEX, staged
+from cofactor.report._folder import INDEX, KIND, PARTS
 from cofactor.report._images import write_images
 from cofactor.report._metrics import metrics_of
 from cofactor.report._pages import Content, view_slugs, write_pages
@@ -101,7 +102,7 @@ def report(
         require(module, "report", "report()")
 
     out = Path(out)
-    with staged(out) as folder:
+    with staged(out, KIND, PARTS, index=INDEX) as folder:
         tables = tables_of(concepts, n_top, n_neurons, n_examples)
         (folder / "tables").mkdir()
         for name, table in tables.items():

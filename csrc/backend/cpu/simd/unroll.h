@@ -8,6 +8,8 @@ namespace {
 
 template <int kValue>
 struct Constant {
+  // It stands for its value.
+  // NOLINTNEXTLINE(misc-explicit-constructor)
   constexpr operator int() const { return kValue; }
 };
 
