@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -30,10 +31,9 @@ struct RowTerms {
   }
   /// Whether every row has the view.
   [[nodiscard]] bool complete(int view) const {
-    for (const std::vector<bool>& present : patterns) {
-      if (!present[static_cast<std::size_t>(view)]) return false;
-    }
-    return true;
+    return std::ranges::all_of(patterns, [view](const std::vector<bool>& present) {
+      return present[static_cast<std::size_t>(view)];
+    });
   }
   /// The rows from `first` on, at most `limit`, that have the view or lack it as the first one
   /// does.

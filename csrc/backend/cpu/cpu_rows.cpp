@@ -125,7 +125,7 @@ void CpuBackend<T>::sum_group_squares(const Group& group) {
   for (std::int64_t i = 0; i < group.rows; ++i) {
     const std::int64_t row = source_row(group, i);
     const double weight = terms.weight_of(row);
-    double* const to = sums + k_ * terms.group[static_cast<std::size_t>(row)];
+    double* const to = sums + std::int64_t{k_} * terms.group[static_cast<std::size_t>(row)];
     const T* const w = group.slot.w_rows.data() + i * w_views_[0].stride;
     for (int r = 0; r < k_; ++r)
       to[r] += weight * static_cast<double>(w[r]) * static_cast<double>(w[r]);
