@@ -69,7 +69,7 @@ def make_engine(data: Views, rank: int) -> _core.Engine:
     nmf = cf.CoupledNMF(rank)
     nmf.weights_ = dict.fromkeys(data.names, 1.0)
     nmf._n_examples, nmf._n_columns = data.n_examples, data.n_columns
-    engine = nmf._engine(data, rank)
+    engine = nmf._engine(data, [rank])
     rng = np.random.default_rng(0)
     for v, name in enumerate(data.names):
         engine.set_h(v, 0.1 * np.abs(rng.standard_normal((rank, data.n_columns[name]))))

@@ -31,4 +31,4 @@ def test_public_names_have_examples() -> None:
     documented = [name for name in cofactor.__all__ if name != "__version__"]
     lacking = {name for name in documented if ">>>" not in (getattr(cofactor, name).__doc__ or "")}
     # Exceptions and plain records explain themselves; `save` shows `load`.
-    assert lacking <= {"FitEvent", "MissingExtraError", "StoreError", "load"}
+    assert lacking <= {"FitEvent", "ManyFits", "MissingExtraError", "StoreError", "load"}

@@ -195,10 +195,10 @@ def test_compressed_data_are_the_leading_singular_triplets() -> None:
     nmf = cf.CoupledNMF(4, weights={"a": 2.0, "b": 0.5})
     nmf.weights_, nmf._n_columns = nmf.weights, data.n_columns
     columns, weights = list(data.n_columns.values()), list(nmf.weights_.values())
-    engine = nmf._engine(data, 14)
+    engine = nmf._engine(data, [14])
     random_state = np.random.RandomState(0)
     q = sample_directions(engine, columns, weights, 14, 2, random_state)
-    found = compress(engine, columns, weights, q, rounded=False)
+    [found] = compress(engine, columns, weights, [q], rounded=False)
     assert found is not None
     A = np.hstack(
         [np.sqrt(w) * x.astype(np.float64) for w, x in zip(weights, views.values(), strict=True)]
@@ -319,7 +319,7 @@ def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
     data = load_views(views, caller="test").with_statistics(None)
     nmf = cf.CoupledNMF(4)
     nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
-    q = sample_directions(nmf._engine(data, 8), [200], [1.0], 8, 2, np.random.RandomState(0))
+    q = sample_directions(nmf._engine(data, [8]), [200], [1.0], 8, 2, np.random.RandomState(0))
     kept = q.any(axis=0)
     assert 3 <= kept.sum() < 8
     # The Gram matrix is exact to rounding of its largest entry, and small eigenvalues to that.

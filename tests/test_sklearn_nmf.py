@@ -306,3 +306,40 @@ def test_wrong_numbers_of_features_are_refused() -> None:
         nmf.transform(X[:, :11])
     with pytest.raises(ValueError, match=r"X has 2 features, but NMF\.inverse"):
         nmf.inverse_transform(np.ones((5, 2)))
+
+
+def test_partial_fit_learns_from_blocks() -> None:
+    rng = np.random.default_rng(0)
+    H = rng.random((3, 12))
+    exact = rng.random((400, 3)) @ H
+    blocks = np.array_split(exact, 10)
+    fresh = rng.random((100, 3)) @ H
+
+    def error() -> float:
+        left = fresh - nmf.inverse_transform(nmf.transform(fresh))
+        return float(np.linalg.norm(left) / np.linalg.norm(fresh))
+
+    nmf = cf.NMF(3, random_state=0, forget_factor=0.7)
+    assert nmf.partial_fit(blocks[0]) is nmf
+    first = error()
+    for _ in range(5):
+        for block in blocks:
+            nmf.partial_fit(block)
+    assert error() < 0.5 * first
+    again = pickle.loads(pickle.dumps(nmf)).partial_fit(blocks[0])
+    assert np.array_equal(again.components_, nmf.partial_fit(blocks[0]).components_)
+    with pytest.raises(ValueError, match="X has 11 features, but NMF is expecting 12"):
+        nmf.partial_fit(exact[:, :11])
+
+
+def test_partial_fit_goes_on_from_a_fit_and_fit_starts_over() -> None:
+    nmf = cf.NMF(3, random_state=0).fit(X)
+    before = nmf.components_.copy()
+    nmf.partial_fit(X)
+    assert not np.array_equal(nmf.components_, before)
+    np.testing.assert_allclose(nmf.components_, before, atol=0.5 * before.max())
+    assert np.array_equal(nmf.fit(X).components_, before)
+    H = start(X, 3, 0)
+    first = cf.NMF(3, init="custom").partial_fit(X, **H)
+    second = cf.CoupledNMF(3).partial_fit({"X": X}, H={"X": H["H"]})
+    assert np.array_equal(first.components_, second.components_["X"])

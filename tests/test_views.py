@@ -198,7 +198,41 @@ def test_the_core_checks_pieces(
         _core.Source([[piece]], [dtype], [1.0])
 
 
-def test_only_row_major_pieces_come_in_several() -> None:
-    x = np.asfortranarray(np.ones((4, 3)))
-    with pytest.raises(ValueError, match="several pieces, of which one is sparse or not row-major"):
-        _core.Source([[x, x]], ["float64"], [1.0])
+@pytest.mark.parametrize("kind", ["columns", "integers", "swapped", "sparse", "mixed"])
+def test_parts_of_any_layout_are_parts_of_the_rows(kind: str) -> None:
+    x = np.random.default_rng(5).integers(0, 9, (301, 14)).astype(np.float64)
+    given = {
+        "columns": np.asfortranarray(x),
+        "integers": x.astype(np.int64),
+        "swapped": x.astype(">f8"),
+        "sparse": scipy.sparse.csr_array(x),
+        "mixed": x[:, ::-1],
+    }[kind]
+    expected = x[:, ::-1] if kind == "mixed" else x
+    columns = {"b": ("x", slice(9, 14)), "a": ("x", slice(0, 4)), "y": ("y", slice(1, 3))}
+    views = load_views({"x": given, "y": x}, caller="fit").part(columns, 3, [2, 0])
+    rows = np.concatenate([np.arange(2, 301, 3), np.arange(0, 301, 3)])
+    wanted = {"b": expected[rows, 9:14], "a": expected[rows, :4], "y": x[rows, 1:3]}
+    h = {name: np.random.default_rng(6).random((2, v.shape[1])) for name, v in wanted.items()}
+    found = []
+    for data in (views, load_views(wanted, caller="fit")):
+        engine = _core.Engine(
+            data.source, ranks=[2], weights=[1.0] * 3, l1_w=0.0, l2_w=0.0, l1_h=[0.0] * 3,
+            l2_h=[0.0] * 3, device="cpu", float64=True, threads=2,
+        )  # fmt: skip
+        for v, name in enumerate(data.names):
+            engine.set_h(v, h[name])
+        W = np.empty((len(rows), 2))
+        engine.half_step(W)
+        found.append(W)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10, atol=1e-12)
+
+
+def test_pieces_of_a_view_may_differ_in_layout() -> None:
+    x = np.ones((4, 3))
+    source = _core.Source(
+        [[x, np.asfortranarray(x), scipy.sparse.csr_array(x)]], ["float64"], [1.0]
+    )
+    assert source.n_rows == 12
+    with pytest.raises(ValueError, match="differ in their number of columns"):
+        _core.Source([[x, np.asfortranarray(x[:, :2])]], ["float64"], [1.0])

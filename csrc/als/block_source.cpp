@@ -41,7 +41,6 @@ bool MatrixSource::next(Block& block) {
   }
   block.first_row = next_row_;
   block.rows = rows;
-  block.row_diagonal = nullptr;
   block.views.clear();
   for (std::size_t v = 0; v < pieces_.size(); ++v) {
     Cursor& cursor = cursors_[v];

@@ -104,7 +104,6 @@ bool FileSource::next(Block& block) {
   const Range& range = blocks_[next_block_++];
   block.first_row = range.first;
   block.rows = range.rows;
-  block.row_diagonal = nullptr;
   block.views = in_use_->views;
   return true;
 }

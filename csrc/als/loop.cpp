@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -26,7 +27,7 @@ void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
 }
 
 double trace_c(const Backend& backend, const Problem& problem, int first, int rank) {
-  const auto c = backend.c(0);
+  const auto c = backend.c(kEveryRow);
   const auto k = static_cast<std::size_t>(problem.total_rank());
   double trace = 0.0;
   for (int r = first; r < first + rank; ++r) trace += c[static_cast<std::size_t>(r) * (k + 1)];
@@ -161,14 +162,72 @@ bool ends_rounding(LoopState& state, bool one_left) {
   return true;
 }
 
+/// The fits that a backend holds, which are those of the problem less the ones dropped.
+struct LiveFits {
+  explicit LiveFits(const Problem& whole) : problem(whole), numbers(whole.ranks.size()) {
+    std::iota(numbers.begin(), numbers.end(), std::size_t{0});
+  }
+  Problem problem;
+  std::vector<std::size_t> numbers;  ///< in the whole problem
+};
+
+/// Copies the input factors of one live fit.
+FitFactors factors_of(const Backend& backend, const LiveFits& live, std::size_t fit) {
+  FitFactors factors;
+  const auto begin = std::accumulate(live.problem.ranks.begin(),
+                                     live.problem.ranks.begin() + static_cast<std::ptrdiff_t>(fit),
+                                     std::int64_t{0});
+  const std::int64_t rank = live.problem.ranks[fit], total = live.problem.total_rank();
+  for (int v = 0; v < live.problem.num_views(); ++v) {
+    const std::int64_t columns = live.problem.views[static_cast<std::size_t>(v)].columns;
+    std::vector<double> all(static_cast<std::size_t>(total * columns));
+    backend.get_factor(Factor::kInput, v, all.data());
+    const auto first = all.begin() + begin * columns;
+    factors.h.emplace_back(first, first + rank * columns);
+  }
+  const std::span<const double> norms = backend.group_norms();
+  for (std::int64_t at = begin; at < std::ssize(norms); at += total) {
+    const auto first = norms.begin() + at;
+    factors.group_norms.insert(factors.group_norms.end(), first, first + rank);
+  }
+  return factors;
+}
+
+/// Takes the fits that are done out of the backend; `factors` receives theirs.
+void drop_finished(Backend& backend, const LoopState& state, LiveFits& live,
+                   std::vector<FitFactors>& factors) {
+  std::vector<int> kept, ranks;
+  std::vector<std::size_t> numbers;
+  for (std::size_t f = 0; f < live.numbers.size(); ++f) {
+    const std::size_t number = live.numbers[f];
+    if (state.fits[number].done) {
+      factors[number] = factors_of(backend, live, f);
+      continue;
+    }
+    kept.push_back(static_cast<int>(f));
+    ranks.push_back(live.problem.ranks[f]);
+    numbers.push_back(number);
+  }
+  if (kept.size() == live.numbers.size()) return;
+  backend.keep(kept);
+  live.problem.ranks = std::move(ranks);
+  live.numbers = std::move(numbers);
+}
+
 }  // namespace
 
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
                   const AlsOptions& options, LoopState state) {
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
+  if (options.drop_finished && options.checkpoint) {
+    throw Error(ErrorKind::kValue,
+                "a checkpoint holds the factors of all fits; it does not go with dropping those "
+                "that have finished");
+  }
   if (state.fits.empty()) state = fresh_state(problem, options);
-  std::vector<FitState>& fits = state.fits;
   std::vector<FitTrace>& traces = state.traces;
+  LiveFits live(problem);
+  std::vector<FitFactors> factors(options.drop_finished ? problem.ranks.size() : 0);
   const bool rounds = options.compute == Compute::kBFloat16 || state.may_switch;
   backend.set_precision(rounds ? Precision::kBFloat16 : Precision::kFull);
   while (state.iterations < options.max_iterations && !all_done(state)) {
@@ -178,29 +237,30 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
     ++state.passes;
     backend.solve_h();
     std::vector<std::vector<int>> dead;  // asked for now, as more passes would overwrite C
-    for (int f = 0; f < problem.num_fits(); ++f) {
-      dead.push_back(dead_components(backend, problem, f));
+    for (int f = 0; f < live.problem.num_fits(); ++f) {
+      dead.push_back(dead_components(backend, live.problem, f));
     }
     const auto rows = backend.row_sums();
-    const auto losses =
-        losses_of_pass(backend, problem, source, reducer, function, options.verify, state.passes);
-    for (std::size_t f = 0; f < fits.size(); ++f) {
+    const auto losses = losses_of_pass(backend, live.problem, source, reducer, function,
+                                       options.verify, state.passes);
+    for (std::size_t f = 0; f < live.numbers.size(); ++f) {
+      FitState& fit = state.fits[live.numbers[f]];
+      FitTrace& trace = traces[live.numbers[f]];
       check_finite(losses[f], rows[f], backend.compute_size());
-      const bool was_done = fits[f].done;
-      const std::size_t accepted = traces[f].losses.size();
-      take_step(backend, static_cast<int>(f), losses[f], options, fits[f], traces[f]);
+      const bool was_done = fit.done;
+      const std::size_t accepted = trace.losses.size();
+      take_step(backend, static_cast<int>(f), losses[f], options, fit, trace);
       // A row that no later pass would fit is no result.
-      if (traces[f].losses.size() == accepted || iteration == options.max_iterations) {
-        dead[f].clear();
-      }
+      if (trace.losses.size() == accepted || iteration == options.max_iterations) dead[f].clear();
       if (was_done || !options.progress) continue;
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      options.progress({static_cast<int>(f), iteration, losses[f].relative,
-                        traces[f].losses.size() > accepted, elapsed.count()});
+      options.progress({static_cast<int>(live.numbers[f]), iteration, losses[f].relative,
+                        trace.losses.size() > accepted, elapsed.count()});
     }
-    for (std::size_t f = 0; f < fits.size(); ++f) {
-      revive(backend, problem, source, static_cast<int>(f), dead[f], fits[f], traces[f],
-             state.passes);
+    for (std::size_t f = 0; f < live.numbers.size(); ++f) {
+      const std::size_t number = live.numbers[f];
+      revive(backend, live.problem, source, static_cast<int>(f), dead[f], state.fits[number],
+             traces[number], state.passes);
     }
     if (state.may_switch && ends_rounding(state, iteration + 1 >= options.max_iterations)) {
       backend.set_precision(Precision::kFull);
@@ -210,12 +270,18 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
     if (options.checkpoint && (last || iteration % options.checkpoint_every == 0)) {
       options.checkpoint(state);
     }
+    if (options.drop_finished && !last && !state.may_switch) {
+      drop_finished(backend, state, live, factors);
+    }
   }
   backend.set_precision(Precision::kFull);
-  FitResult result{std::move(traces), state.passes};
-  for (std::size_t f = 0; f < fits.size(); ++f) {
+  FitResult result{std::move(traces), state.passes, std::move(factors)};
+  for (FitTrace& trace : result.fits) {
+    if (trace.stop_reason.empty()) trace.stop_reason = "max_iter";
+  }
+  for (std::size_t f = 0; f < live.numbers.size(); ++f) {
     backend.restore(static_cast<int>(f));
-    if (result.fits[f].stop_reason.empty()) result.fits[f].stop_reason = "max_iter";
+    if (options.drop_finished) result.factors[live.numbers[f]] = factors_of(backend, live, f);
   }
   return result;
 }
@@ -225,12 +291,14 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         RowSink* w) {
   const LossFunction function(problem, sum_of_squares, backend.compute_size());
   backend.set_precision(Precision::kFull);
+  // Rows that lack views have a Gram matrix of their own each, and no common one gives the loss.
+  exact = exact || problem.has_missing_views();
   if (exact) backend.adopt_input();
   read_all(backend, source, reducer, exact ? PassMode::kResidual : PassMode::kEncode, w);
   EncodeResult result;
   const auto rows = backend.row_sums();
   const auto terms = exact ? backend.terms() : std::vector<std::vector<ViewTerms>>{};
-  const auto c = backend.c(0);
+  const auto c = backend.c(kEveryRow);
   const auto k = static_cast<std::size_t>(problem.total_rank());
   std::size_t first = 0;
   for (std::size_t f = 0; f < problem.ranks.size(); ++f) {
@@ -253,6 +321,37 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
     first += rank;
   }
   return result;
+}
+
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+                    const AlsOptions& options, std::vector<double>& past) {
+  class Accumulating final : public Reducer {
+   public:
+    explicit Accumulating(const std::vector<double>& before) : past(before) {}
+    void all_reduce(std::span<double> sums) override {
+      for (std::size_t i = 0; i < past.size(); ++i) sums[i] += past[i];
+      total.assign(sums.begin(), sums.end());
+    }
+    const std::vector<double>& past;
+    std::vector<double> total;
+  } reducer(past);
+  const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
+  backend.set_precision(Precision::kFull);
+  FitTrace trace;
+  for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
+    read_all(backend, source, reducer, PassMode::kFit, nullptr);
+    backend.solve_h();
+    const auto rows = backend.row_sums();
+    const Loss loss = function.from_sums(backend.terms()[0], rows[0],
+                                         trace_c(backend, problem, 0, problem.ranks[0]));
+    check_finite(loss, rows[0], backend.compute_size());
+    trace.losses.push_back(loss.relative);
+    trace.view_losses.push_back(loss.by_view);
+    ++trace.iterations;
+    backend.advance(0, 0.0);
+  }
+  past = std::move(reducer.total);
+  return trace;
 }
 
 void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode,

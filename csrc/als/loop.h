@@ -39,24 +39,42 @@ struct AlsOptions {
   Compute compute = Compute::kFull;
   /// Always compute the residual explicitly, one more read of the data a pass.
   bool verify = false;
+  /// Compute no further passes for fits that have converged. `backend` then ends with what was
+  /// left, and the factors of all fits are in the result.
+  bool drop_finished = false;
   std::vector<double> sum_of_squares;  ///< ||X_v||^2 of every view
   std::function<void(const IterationInfo&)> progress;
   /// Called after each `checkpoint_every` iterations and after the last one, with a state to go on
-  /// from; the factors that belong to it are the backend's input and previous ones.
+  /// from; the factors that belong to it are the backend's input and previous ones, and its group
+  /// norms. Not with `drop_finished`.
   std::function<void(const LoopState&)> checkpoint;
   int checkpoint_every = 1;
 };
 
+/// The factors of a fit that was taken out of a backend.
+struct FitFactors {
+  std::vector<std::vector<double>> h;  ///< by view, row-major
+  std::vector<double> group_norms;     ///< groups x components
+};
+
 struct FitResult {
   std::vector<FitTrace> fits;
-  int passes = 0;  ///< reads of the data
+  int passes = 0;                   ///< reads of the data
+  std::vector<FitFactors> factors;  ///< by fit, with `drop_finished`
 };
 
 /// Exact alternating least squares: one read of the data an iteration. The input factors of
 /// `backend` are the start and, afterwards, the result. A `state` that a checkpoint was given goes
-/// on from there, its previous factors beside its input ones.
+/// on from there, its previous factors and group norms beside its input factors.
 FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
                   const AlsOptions& options, LoopState state = {});
+
+/// Iterations on rows that never come back. `past` holds the sums of the rows before them, as a
+/// pass leaves them for the reducer, and receives those sums plus the new rows'; empty at first. It
+/// is for one fit and takes `max_iterations` and `sum_of_squares`, of all rows so far, from
+/// the options; the losses are of the W that each row was last solved with.
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+                    const AlsOptions& options, std::vector<double>& past);
 
 struct EncodeResult {
   std::vector<double> losses;                    ///< relative, by fit

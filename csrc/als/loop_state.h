@@ -30,8 +30,9 @@ struct FitState {
   int reseeds_left = 0;
 };
 
-/// All that the next iteration reads, beside the input and the previous factors of the backend: a
-/// loop that goes on from here ends as if it had never stopped.
+/// All that the next iteration reads, beside the input and the previous factors and the group norms
+/// of the backend: a loop that goes on from here ends as if it had never stopped. Of all fits, also
+/// of those that the backend no longer holds.
 struct LoopState {
   int iterations = 0;
   int passes = 0;           ///< reads of the data

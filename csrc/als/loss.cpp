@@ -35,7 +35,8 @@ Loss LossFunction::make(const std::vector<double>& residual, const std::vector<V
                         const RowSums& rows, double trace_c) const {
   Loss loss;
   double weighted = 0.0;
-  double penalties = problem_.l1_w * rows.w_l1 + 0.5 * problem_.l2_w * trace_c;
+  double penalties = problem_.l1_w * rows.w_l1 + 0.5 * problem_.l2_w * trace_c +
+                     problem_.group_penalty * rows.group_norms;
   for (std::size_t v = 0; v < terms.size(); ++v) {
     const ViewSpec& view = problem_.views[v];
     weighted += view.weight * residual[v];

@@ -164,7 +164,6 @@ bool NonnegativeSource::next(Block& block) {
   const std::int64_t rows = std::min(inner_.rows - done_, std::max<std::int64_t>(end - first, 1));
   block.first_row = first;
   block.rows = rows;
-  block.row_diagonal = nullptr;
   block.views.clear();
   for (std::size_t v = 0; v < rules_.size(); ++v) {
     block.views.push_back(apply(v, inner_.views[v].slice(done_, rows)));

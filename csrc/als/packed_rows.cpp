@@ -5,6 +5,8 @@
 #include <string>
 #include <type_traits>
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace cofactor {
@@ -191,6 +193,32 @@ void SparseRows::pack(std::int64_t first, std::int64_t count, std::byte* out) co
   } else {
     single ? expand<std::int32_t, float>(layout_, first, count, out)
            : expand<std::int32_t, double>(layout_, first, count, out);
+  }
+}
+
+StackedRows::StackedRows(std::vector<std::unique_ptr<PackedRows>> pieces)
+    : pieces_(std::move(pieces)) {
+  for (const auto& piece : pieces_) {
+    if (piece->columns() != columns() || piece->dtype() != dtype()) {
+      throw Error(ErrorKind::kValue, "pieces of rows differ in their columns or dtype");
+    }
+    rows_ += piece->rows();
+  }
+}
+
+void StackedRows::pack(std::int64_t first, std::int64_t count, std::byte* out) const {
+  const std::size_t row_size = static_cast<std::size_t>(columns()) * size_of(dtype());
+  for (const auto& piece : pieces_) {
+    if (count == 0) return;
+    const std::int64_t here = std::min(count, piece->rows() - first);
+    if (here <= 0) {
+      first -= piece->rows();
+      continue;
+    }
+    piece->pack(first, here, out);
+    out += static_cast<std::size_t>(here) * row_size;
+    count -= here;
+    first = 0;
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "core/dtype.h"
 
@@ -84,6 +86,22 @@ class SparseRows final : public PackedRows {
  private:
   Layout layout_;
   DType dtype_;
+};
+
+/// The rows of several others, one after the other.
+class StackedRows final : public PackedRows {
+ public:
+  /// Not empty. Throws Error unless all have the same columns.
+  explicit StackedRows(std::vector<std::unique_ptr<PackedRows>> pieces);
+
+  [[nodiscard]] std::int64_t rows() const override { return rows_; }
+  [[nodiscard]] std::int64_t columns() const override { return pieces_.front()->columns(); }
+  [[nodiscard]] DType dtype() const override { return pieces_.front()->dtype(); }
+  void pack(std::int64_t first, std::int64_t count, std::byte* out) const override;
+
+ private:
+  std::vector<std::unique_ptr<PackedRows>> pieces_;
+  std::int64_t rows_ = 0;
 };
 
 }  // namespace cofactor

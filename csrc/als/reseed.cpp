@@ -15,10 +15,13 @@ int first_component(const Problem& problem, int fit) {
   return std::accumulate(problem.ranks.begin(), problem.ranks.begin() + fit, 0);
 }
 
-bool penalised(const Problem& problem) {
-  return problem.l1_w > 0 || problem.l2_w > 0 ||
-         std::any_of(problem.views.begin(), problem.views.end(),
-                     [](const ViewSpec& view) { return view.l1_h > 0 || view.l2_h > 0; });
+/// Whether a component that no row has may be meant to be so, or is not free to take a row.
+bool may_stay_dead(const Problem& problem) {
+  return problem.l1_w > 0 || problem.l2_w > 0 || problem.unit_rows || problem.penalises_groups() ||
+         problem.has_missing_views() ||
+         std::any_of(problem.views.begin(), problem.views.end(), [](const ViewSpec& view) {
+           return view.l1_h > 0 || view.l2_h > 0 || view.fixed;
+         });
 }
 
 Block row_of(const Block& block, std::int64_t i) {
@@ -77,7 +80,7 @@ struct WorstRow {
   WorstRow& operator=(WorstRow&&) = default;
 };
 
-/// sum_v w_v ||X_v[i]||^2.
+/// sum_v w_v ||X_v[i]||^2 of a row, times its weight.
 double square_of(Backend& backend, const Problem& problem, const Block& row) {
   std::vector<ViewStats> stats(problem.views.size());
   backend.scan(row, stats);
@@ -107,12 +110,13 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
       Block row = row_of(block, i);
       double residual = square_of(backend, problem, row);
       const double least = rounding * residual;
+      const double weight = problem.row_terms.weight_of(row.first_row);
       for (int r = 0; r < rank; ++r) {
         double model = 0.0;
         for (int l = 0; l < rank; ++l) {
           model += gram[static_cast<std::size_t>(r * rank + l)] * w(i, first + l);
         }
-        residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
+        residual += weight * w(i, first + r) * (model - 2.0 * b(i, first + r));
       }
       if (!(residual > least)) continue;
       if (worst.size() == count && !(residual > worst.back().residual)) continue;
@@ -130,8 +134,8 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
 
 std::vector<int> dead_components(const Backend& backend, const Problem& problem, int fit) {
   std::vector<int> dead;
-  if (penalised(problem)) return dead;
-  const auto c = backend.c(0);
+  if (may_stay_dead(problem)) return dead;
+  const auto c = backend.c(kEveryRow);
   const int first = first_component(problem, fit);
   const auto step = static_cast<std::size_t>(problem.total_rank()) + 1;
   for (int r = first; r < first + problem.ranks[static_cast<std::size_t>(fit)]; ++r) {

@@ -21,6 +21,9 @@ enum class Factor {
   kPrevious,  ///< the last accepted minimiser
 };
 
+/// In place of a view: C of all rows, whatever views they have.
+inline constexpr int kEveryRow = -1;
+
 /// What a pass does with each block of rows; W_b always follows from the block and the input H.
 enum class PassMode {
   kFit,       ///< W = NNLS; sums C += W^T W, S_v += W^T X_v, and the scalars
@@ -35,10 +38,11 @@ enum class Precision {
   kBFloat16,  ///< operands rounded to bfloat16, sums in float32; not for float64 problems
 };
 
-/// Sums over rows for one fit.
+/// Sums over rows for one fit, each row times its weight.
 struct RowSums {
-  double cross = 0.0;  ///< <B, W>, B = sum_v w_v X_v H_v^T
-  double w_l1 = 0.0;   ///< ||W||_1
+  double cross = 0.0;        ///< <B, W>, B = sum_v w_v X_v H_v^T
+  double w_l1 = 0.0;         ///< ||W||_1
+  double group_norms = 0.0;  ///< sum of ||W[g, r]||_2 over groups and components
 };
 
 /// Terms of one view's loss and penalties for one fit, with S_v and C of the last pass.
@@ -51,6 +55,7 @@ struct ViewTerms {
 };
 
 /// Checks that a full read gives: whether the data can be factorized, and its weight in the loss.
+/// Of the rows that have the view; the squares of a row count with its weight.
 struct ViewStats {
   double sum_of_squares = 0.0;
   double minimum = 0.0;  ///< the smallest value, or 0 if that is positive
@@ -82,6 +87,15 @@ class Backend {
 
   /// Copies the values of one row into a component of the input, solved and previous factors.
   virtual void set_component(int component, const Block& row) = 0;
+  /// Drops all fits but these, given in ascending order; what is kept moves up.
+  virtual void keep(const std::vector<int>& fits) = 0;
+
+  /// The penalty on groups is majorised at norms ||W[g, r]||_2: the next pass adds
+  /// group_penalty / norm to row r of the diagonal of G, for rows of group g. Groups x K numbers,
+  /// at first infinity. They belong to the factors: a step that is accepted takes the norms of the
+  /// last pass, and one that is rejected leaves them.
+  virtual void set_group_norms(const double* norms) = 0;
+  [[nodiscard]] virtual std::span<const double> group_norms() const = 0;
 
   /// Of the passes to come. With kBFloat16 a pass rounds the input H, and W once it is solved, so
   /// that the sums are exactly those of the factors that the products multiply.
@@ -97,14 +111,16 @@ class Backend {
 
   /// Row sums of the last pass, by fit.
   [[nodiscard]] virtual std::vector<RowSums> row_sums() const = 0;
-  /// C of view `view` (any, where they share one), K x K of which only the fits' own blocks count.
+  /// Sum of w w^T over the rows that have view `view`, or over all with kEveryRow, each times its
+  /// weight: K x K, of which only the fits' own blocks count.
   [[nodiscard]] virtual std::span<const double> c(int view) const = 0;
-  /// S_v, K x d_v.
+  /// S_v, over the same rows, K x d_v.
   [[nodiscard]] virtual std::span<const double> s(int view) const = 0;
   /// sum_v w_v H_v H_v^T of the input factor of one fit, k x k.
   [[nodiscard]] virtual std::span<const double> gram(int fit) const = 0;
 
-  /// solved H_v = argmin over H >= 0 of 1/2 <C H, H> - <S_v, H> + penalties, every view and fit.
+  /// solved H_v = argmin over H >= 0 of 1/2 <C H, H> - <S_v, H> + penalties, every fit and every
+  /// view that is not fixed. Unit rows come from sweeps over rows, from the input on.
   virtual void solve_h() = 0;
   /// Loss terms of the solved factor, by fit and view.
   [[nodiscard]] virtual std::vector<std::vector<ViewTerms>> terms() const = 0;

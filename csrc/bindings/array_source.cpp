@@ -122,33 +122,30 @@ ArraySource::ArraySource(const Views& views, const std::vector<DType>& dtypes,
   for (std::size_t v = 0; v < views.size(); ++v) {
     if (views[v].empty()) throw Error(ErrorKind::kValue, "a view needs at least one array");
     std::vector<MatrixView> pieces;
-    std::unique_ptr<PackedRows> rows;
+    std::vector<std::unique_ptr<PackedRows>> as_packed;
+    bool readable = true;
     for (const py::object& piece : views[v]) {
       if (!py::isinstance<py::array>(piece)) {
-        rows = sparse_rows(piece, dtypes[v], v, owners_);
+        as_packed.push_back(sparse_rows(piece, dtypes[v], v, owners_));
+        readable = false;
         continue;
       }
       const auto array = piece.cast<py::array>();
       check_dimensions(array, v);
       const Stored stored = stored_as(array, dtypes[v], v);
       owners_.push_back(array);
-      if (is_readable(array, stored)) {
-        pieces.push_back(view_of(array, dtypes[v]));
-      } else {
-        rows = strided_rows(array, stored, dtypes[v]);
-      }
+      as_packed.push_back(strided_rows(array, stored, dtypes[v]));
+      readable = readable && is_readable(array, stored);
+      if (readable) pieces.push_back(view_of(array, dtypes[v]));
     }
-    if (rows != nullptr && views[v].size() > 1) {
-      throw Error(ErrorKind::kValue, name_of(v) +
-                                         " has several pieces, of which one is sparse or "
-                                         "not row-major; pass it in one");
-    }
-    for (const MatrixView& piece : pieces) {
-      if (piece.columns != pieces.front().columns) {
+    for (const auto& piece : as_packed) {
+      if (piece->columns() != as_packed.front()->columns()) {
         throw Error(ErrorKind::kValue,
                     "the arrays of " + name_of(v) + " differ in their number of columns");
       }
     }
+    std::unique_ptr<PackedRows> rows;
+    if (!readable) rows = std::make_unique<StackedRows>(std::move(as_packed));
     columns_.push_back(rows != nullptr ? rows->columns() : pieces.front().columns);
     if (rows != nullptr) {
       row_bytes += rows->columns() * static_cast<std::int64_t>(size_of(rows->dtype()));

@@ -23,6 +23,7 @@ namespace cofactor::bindings {
 namespace {
 
 using Matrix = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Column = Matrix;
 
 void raise_pending_signals() {
   const py::gil_scoped_acquire gil;
@@ -48,16 +49,19 @@ class Engine {
  public:
   Engine(PySource& source, std::vector<int> ranks, const std::vector<double>& weights, double l1_w,
          double l2_w, const std::vector<double>& l1_h, const std::vector<double>& l2_h,
-         const std::string& device, bool float64, int threads, double tolerance)
-      : source_(source) {
+         const std::string& device, bool float64, int threads, double tolerance,
+         const std::vector<bool>& fixed, bool unit_rows, double group_penalty,
+         const std::optional<RowTerms>& row_terms)
+      : source_(source), device_(device) {
     const std::size_t views = source.columns().size();
-    if (weights.size() != views || l1_h.size() != views || l2_h.size() != views) {
+    if (weights.size() != views || l1_h.size() != views || l2_h.size() != views ||
+        (!fixed.empty() && fixed.size() != views)) {
       throw Error(ErrorKind::kValue, "weights and penalties need one number a view");
     }
     problem_.rows = source.rows();
     for (std::size_t v = 0; v < views; ++v) {
       problem_.views.push_back({source.columns()[v], source.dtypes()[v], source.scales()[v],
-                                weights[v], l1_h[v], l2_h[v]});
+                                weights[v], l1_h[v], l2_h[v], !fixed.empty() && fixed[v]});
     }
     problem_.ranks = std::move(ranks);
     for (const int rank : problem_.ranks) {
@@ -65,13 +69,17 @@ class Engine {
     }
     problem_.l1_w = l1_w;
     problem_.l2_w = l2_w;
-    BackendOptions options;
-    options.threads = threads;
-    options.tolerance = tolerance;
-    options.float64 = float64;
-    options.check_interrupt = raise_pending_signals;
-    backend_ = device == "cuda" ? make_cuda_backend(problem_, options)
-                                : make_cpu_backend(problem_, options);
+    problem_.unit_rows = unit_rows;
+    problem_.group_penalty = group_penalty;
+    if (row_terms) {
+      check_rows(*row_terms);
+      problem_.row_terms = *row_terms;
+    }
+    options_.threads = threads;
+    options_.tolerance = tolerance;
+    options_.float64 = float64;
+    options_.check_interrupt = raise_pending_signals;
+    make_backend();
   }
 
   [[nodiscard]] std::int64_t rows() const { return problem_.rows; }
@@ -97,7 +105,7 @@ class Engine {
                 const std::optional<std::function<void(const IterationInfo&)>>& progress,
                 const std::optional<LoopState>& state,
                 const std::optional<std::function<void(const LoopState&)>>& checkpoint,
-                int checkpoint_every) {
+                int checkpoint_every, bool drop_finished) {
     check_squares(sum_of_squares);
     if (checkpoint_every < 1) throw Error(ErrorKind::kValue, "checkpoint_every must be positive");
     AlsOptions options;
@@ -107,12 +115,53 @@ class Engine {
     options.compute = parse_compute(compute);
     options.verify = verify;
     options.sum_of_squares = sum_of_squares;
+    options.drop_finished = drop_finished;
     if (progress) options.progress = *progress;
     if (checkpoint) options.checkpoint = *checkpoint;
     options.checkpoint_every = checkpoint_every;
     const py::gil_scoped_release unlocked;
-    return als_fit(*backend_, problem_, source_.source(), reducer_, options,
-                   state.value_or(LoopState{}));
+    FitResult result = als_fit(*backend_, problem_, source_.source(), reducer_, options,
+                               state.value_or(LoopState{}));
+    if (drop_finished) bring_back(result);
+    return result;
+  }
+
+  /// Iterations on the rows of the source with the sums of earlier rows; gives the sums of both.
+  py::typing::Tuple<FitTrace, py::array_t<double>> online(const std::vector<double>& sum_of_squares,
+                                                          const Column& past, int iterations) {
+    check_squares(sum_of_squares);
+    if (problem_.num_fits() != 1) throw Error(ErrorKind::kValue, "online needs one fit");
+    AlsOptions options;
+    options.max_iterations = iterations;
+    options.sum_of_squares = sum_of_squares;
+    std::vector<double> sums(past.data(), past.data() + past.size());
+    FitTrace trace;
+    {
+      const py::gil_scoped_release unlocked;
+      backend_->begin_pass(PassMode::kFit);
+      if (!sums.empty() && sums.size() != backend_->end_pass().size()) {
+        throw Error(ErrorKind::kValue, "these sums are of another problem");
+      }
+      trace = als_online(*backend_, problem_, source_.source(), options, sums);
+    }
+    return py::make_tuple(std::move(trace), matrix_of(sums, 1, std::ssize(sums)));
+  }
+
+  [[nodiscard]] std::optional<Column> row_weight() const {
+    const std::vector<double>& weight = problem_.row_terms.weight;
+    if (weight.empty()) return std::nullopt;
+    return Column(std::ssize(weight), weight.data());
+  }
+
+  /// Norms of W by group and component that the penalty on groups is majorised at.
+  [[nodiscard]] py::array_t<double> group_norms() const {
+    return matrix_of(backend_->group_norms(), problem_.row_terms.num_groups, problem_.total_rank());
+  }
+  void set_group_norms(const Matrix& norms) {
+    if (std::cmp_not_equal(norms.size(), backend_->group_norms().size())) {
+      throw Error(ErrorKind::kValue, "norms must be groups x components");
+    }
+    backend_->set_group_norms(norms.data());
   }
 
   EncodeResult encode(const std::vector<double>& sum_of_squares, bool exact,
@@ -162,9 +211,51 @@ class Engine {
     for (int v = 0; v < problem_.num_views(); ++v) {
       s.append(matrix_of(backend_->s(v), k, problem_.views[static_cast<std::size_t>(v)].columns));
     }
-    return py::make_tuple(matrix_of(backend_->c(0), k, k), s);
+    return py::make_tuple(matrix_of(backend_->c(kEveryRow), k, k), s);
   }
 
+  void make_backend() {
+    backend_ = device_ == "cuda" ? make_cuda_backend(problem_, options_)
+                                 : make_cpu_backend(problem_, options_);
+  }
+
+  /// A backend of all fits with the factors that a fit which dropped some ended with.
+  void bring_back(FitResult& result) {
+    backend_.reset();
+    make_backend();
+    for (std::size_t v = 0; v < problem_.views.size(); ++v) {
+      std::vector<double> all;
+      for (const FitFactors& fit : result.factors) {
+        all.insert(all.end(), fit.h[v].begin(), fit.h[v].end());
+      }
+      backend_->set_input(static_cast<int>(v), all.data());
+    }
+    std::vector<double> norms;
+    while (norms.size() < backend_->group_norms().size()) {
+      const auto group = static_cast<std::ptrdiff_t>(norms.size()) / problem_.total_rank();
+      for (std::size_t f = 0; f < result.factors.size(); ++f) {
+        const auto first = result.factors[f].group_norms.begin() + group * problem_.ranks[f];
+        norms.insert(norms.end(), first, first + problem_.ranks[f]);
+      }
+    }
+    backend_->set_group_norms(norms.data());
+    result.factors.clear();
+  }
+
+  void check_rows(const RowTerms& terms) const {
+    for (const std::size_t size : {terms.weight.size(), terms.pattern.size(), terms.group.size()}) {
+      if (size != 0 && std::cmp_not_equal(size, problem_.rows)) {
+        throw Error(ErrorKind::kValue, "row terms are of " + std::to_string(size) +
+                                           " rows; the source has " +
+                                           std::to_string(problem_.rows));
+      }
+    }
+    for (const std::vector<bool>& pattern : terms.patterns) {
+      if (pattern.size() != problem_.views.size()) {
+        throw Error(ErrorKind::kValue, "patterns need one flag a view");
+      }
+    }
+  }
   void check_view(int view) const {
     if (view < 0 || view >= problem_.num_views()) {
       throw Error(ErrorKind::kValue, "there is no view number " + std::to_string(view));
@@ -226,7 +317,9 @@ class Engine {
   }
 
   PySource& source_;
+  std::string device_;
   Problem problem_;
+  BackendOptions options_;
   std::unique_ptr<Backend> backend_;
   Reducer reducer_;
 };
@@ -287,10 +380,13 @@ void register_engine(py::module_& module) {
   py::class_<Engine>(module, "Engine", "A problem, its data and its factors on one device.")
       .def(py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
                     const std::vector<double>&, const std::vector<double>&, const std::string&,
-                    bool, int, double>(),
+                    bool, int, double, const std::vector<bool>&, bool, double,
+                    const std::optional<RowTerms>&>(),
            py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
            py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
-           py::arg("threads"), py::arg("tolerance") = 0.0, py::keep_alive<1, 2>())
+           py::arg("threads"), py::arg("tolerance") = 0.0, py::arg("fixed") = std::vector<bool>{},
+           py::arg("unit_rows") = false, py::arg("group_penalty") = 0.0,
+           py::arg("row_terms") = py::none(), py::keep_alive<1, 2>())
       .def_property_readonly("n_rows", &Engine::rows)
       .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
       .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))
@@ -300,7 +396,14 @@ void register_engine(py::module_& module) {
       .def("fit", &Engine::fit, py::arg("sum_of_squares"), py::kw_only(), py::arg("max_iterations"),
            py::arg("tolerance"), py::arg("extrapolate"), py::arg("compute") = "full",
            py::arg("verify"), py::arg("progress"), py::arg("state") = py::none(),
-           py::arg("checkpoint") = py::none(), py::arg("checkpoint_every") = 1)
+           py::arg("checkpoint") = py::none(), py::arg("checkpoint_every") = 1,
+           py::arg("drop_finished") = false)
+      .def("online", &Engine::online, py::arg("sum_of_squares"), py::arg("past"), py::kw_only(),
+           py::arg("iterations"))
+      .def_property_readonly("row_weight", &Engine::row_weight, "Weights of the rows, if any.")
+      .def_property("group_norms", &Engine::group_norms, &Engine::set_group_norms,
+                    "Norms of W by group and component, at which the penalty on groups is "
+                    "majorised.")
       .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
            py::arg("w"))
       .def("encode_to_file", &Engine::encode_to_file, py::arg("sum_of_squares"), py::kw_only(),

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module) {
   cofactor::bindings::register_errors(module);
   cofactor::bindings::register_runtime(module);
   cofactor::bindings::register_source(module);
+  cofactor::bindings::register_row_terms(module);
   cofactor::bindings::register_engine(module);
   cofactor::bindings::register_bench(module);
 }

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "als/cut_source.h"
 #include "als/file_source.h"
 #include "als/nonnegative_source.h"
 #include "bindings/array_source.h"
@@ -24,6 +25,7 @@ namespace {
 
 using Files = std::vector<std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>>;
 using Rules = std::vector<std::tuple<std::string, double>>;
+using Cuts = std::vector<std::tuple<std::size_t, std::int64_t, std::int64_t>>;
 
 std::vector<DType> parse_dtypes(const std::vector<std::string>& names) {
   std::vector<DType> dtypes;
@@ -63,11 +65,31 @@ std::unique_ptr<BlockSource> with_rules(std::unique_ptr<BlockSource> source, con
   return std::make_unique<NonnegativeSource>(std::move(source), std::move(rules));
 }
 
+/// Some columns of the source's views as views of their own, and `described` as it is then.
+std::unique_ptr<BlockSource> with_cuts(std::unique_ptr<BlockSource> source, const Cuts& given,
+                                       PySource::Views& described) {
+  std::vector<ColumnCut> cuts;
+  PySource::Views after;
+  for (const auto& [view, first, last] : given) {
+    if (view >= described.columns.size() || first < 0 || first >= last ||
+        last > described.columns[view]) {
+      throw Error(ErrorKind::kValue, "a cut has columns that its view does not have");
+    }
+    cuts.push_back({view, first, last - first});
+    after.columns.push_back(last - first);
+    after.dtypes.push_back(described.dtypes[view]);
+    after.scales.push_back(described.scales.at(view));
+  }
+  described = std::move(after);
+  return std::make_unique<CutSource>(std::move(source), std::move(cuts));
+}
+
 std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_t> columns,
                                      const std::vector<std::string>& dtypes,
                                      std::vector<double> scales, const Rules& negative,
                                      std::optional<std::vector<std::int64_t>> selection,
-                                     std::int64_t block_rows, std::int64_t kept_bytes) {
+                                     std::int64_t block_rows, std::int64_t kept_bytes,
+                                     const std::optional<Cuts>& cuts) {
   PySource::Views described{std::move(columns), parse_dtypes(dtypes), std::move(scales)};
   if (files.size() != described.columns.size() || files.size() != described.dtypes.size()) {
     throw Error(ErrorKind::kValue, "a source needs one number of columns and one dtype a view");
@@ -83,6 +105,7 @@ std::unique_ptr<PySource> from_files(const Files& files, std::vector<std::int64_
   std::unique_ptr<BlockSource> source =
       std::make_unique<FileSource>(std::move(views), std::move(options));
   source = with_rules(std::move(source), negative, described);
+  if (cuts) source = with_cuts(std::move(source), *cuts, described);
   return std::make_unique<PySource>(std::move(described), std::move(source));
 }
 
@@ -189,11 +212,12 @@ void register_source(py::module_& module) {
       .def_static(
           "from_files", &from_files, py::arg("files"), py::arg("columns"), py::arg("dtypes"),
           py::arg("scales"), py::kw_only(), py::arg("negative"), py::arg("selection"),
-          py::arg("block_rows"), py::arg("kept_bytes"),
+          py::arg("block_rows"), py::arg("kept_bytes"), py::arg("cuts") = py::none(),
           "Of lists of (path, offset in bytes, rows) that hold a view's rows one after the "
           "other. Of these the selection, if there is one, in its order. To negative values "
           "happens what `negative` says for each view: keep, relu, shift or split, and "
-          "the minimum for shift.")
+          "the minimum for shift. Cuts, if any, are the views to give: (view, first column, "
+          "column after the last).")
       .def_static("from_blocks", &from_blocks, py::arg("start"), py::arg("columns"),
                   py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("n_rows"),
                   py::arg("threads") = 0,

@@ -31,9 +31,6 @@ struct Block {
   std::int64_t first_row = 0;
   std::int64_t rows = 0;
   std::vector<MatrixView> views;
-  /// Optional rows x K non-negative values, in the compute type of the backend, that are added to
-  /// the diagonal of the Gram matrix of each row's problem; null where there are none.
-  const void* row_diagonal = nullptr;
 };
 
 }  // namespace cofactor

@@ -16,6 +16,7 @@ from .store import ActivationStore
 if TYPE_CHECKING:
     from ._sklearn_nmf import NMF, non_negative_factorization
     from .concepts import Concepts
+    from .many import ManyFits, fit_many
     from .nmf import CoupledNMF, FitEvent, load
 
 __version__ = version("cofactor")
@@ -26,10 +27,12 @@ __all__ = [
     "Concepts",
     "CoupledNMF",
     "FitEvent",
+    "ManyFits",
     "MissingExtraError",
     "StoreError",
     "__version__",
     "capture",
+    "fit_many",
     "load",
     "non_negative_factorization",
     "report",
@@ -40,7 +43,9 @@ _LAZY = {
     "Concepts": "concepts",
     "CoupledNMF": "nmf",
     "FitEvent": "nmf",
+    "ManyFits": "many",
     "NMF": "_sklearn_nmf",
+    "fit_many": "many",
     "load": "nmf",
     "non_negative_factorization": "_sklearn_nmf",
 }

@@ -26,6 +26,8 @@ class BlockReader:
         The first block; its views, columns and dtypes are those of all blocks.
     n_examples : int
         Number of rows in all blocks; 0 until they were read once.
+    told : int
+        Number of entries of what the caller said of single examples; 0 if that was nothing.
 
     Raises
     ------
@@ -41,11 +43,13 @@ class BlockReader:
             raise TypeError(
                 f"{caller} got {type(blocks).__name__}, an iterator, which can be read only once, "
                 "and a fit reads its data in every iteration; pass something whose iter() starts "
-                "over, such as a list, a DataLoader or a class with __iter__"
+                "over, such as a list, a DataLoader or a class with __iter__, or give the blocks "
+                "to partial_fit, one by one"
             )
         self._blocks = blocks
         self._caller = caller
         self.n_examples = 0
+        self.told = 0
         try:
             block = next(iterator)
         except StopIteration:
@@ -74,7 +78,7 @@ class BlockReader:
         ------
         TypeError, ValueError
             If a block has other views, columns or dtypes than the first, or there are more or
-            fewer examples than the last time.
+            fewer examples than the last time, or than `told`.
         """
         iterator, self._begun = self._begun, None
         count = 0
@@ -82,20 +86,35 @@ class BlockReader:
             iterator = iter(self._blocks)
         else:
             count = _rows(self.first)
+            self._check_count(count, ended=False)
             if count:
                 yield [matrix.values for matrix in self.first.values()]
         for number, block in enumerate(iterator, start=1 if count else 0):
             matrices = self._checked(block, number)
             rows = _rows(matrices)
             count += rows
+            # Before they are given: what is kept for single examples has no place for more.
+            self._check_count(count, ended=False)
             if rows:
                 yield [matrices[name].values for name in self.first]
-        if self.n_examples and count != self.n_examples:
+        self._check_count(count, ended=True)
+        self.n_examples = count
+
+    def _check_count(self, count: int, *, ended: bool) -> None:
+        def differs(expected: int) -> bool:
+            return bool(expected) and (count > expected or (ended and count != expected))
+
+        so_far = "" if ended else "at least "
+        if differs(self.n_examples):
             raise ValueError(
-                f"{self._caller} got {count} examples in one pass over the blocks and "
+                f"{self._caller} got {so_far}{count} examples in one pass over the blocks and "
                 f"{self.n_examples} in another; an iterable must give the same blocks every time"
             )
-        self.n_examples = count
+        if differs(self.told):
+            raise ValueError(
+                f"{self._caller} got {so_far}{count} examples in the blocks; mask, sample_weight "
+                f"and groups are of {self.told}"
+            )
 
     def _checked(self, block: Any, number: int) -> dict[str, Matrix]:
         if not isinstance(block, Mapping):

@@ -51,6 +51,8 @@ class SavedFit:
         Counters, losses and the state of the acceleration.
     input, previous : list of ndarray of shape (n_components, n_columns)
         For every view the H that the next pass begins with, and the last one that was accepted.
+    group_norms : ndarray of shape (n_groups, n_components)
+        Norms of W that the next pass majorises the penalty on groups at; infinite at first.
     random_state : dict
         State of the generator after the start was drawn.
     before : dict
@@ -60,6 +62,7 @@ class SavedFit:
     loop: _core.LoopState
     input: Factors
     previous: Factors
+    group_norms: npt.NDArray[np.float64]
     random_state: dict[str, Any]
     before: dict[str, Any]
 
@@ -121,6 +124,7 @@ class Checkpoint:
         """
         arrays = {f"input.{v}": factor for v, factor in enumerate(fit.input)}
         arrays |= {f"previous.{v}": factor for v, factor in enumerate(fit.previous)}
+        arrays["group_norms"] = fit.group_norms
         arrays["random_state"] = np.asarray(fit.random_state["state"]["key"], np.uint32)
         document = {
             "format": _FORMAT,
@@ -176,6 +180,7 @@ class Checkpoint:
                 _loop_from_json(document["loop"]),
                 [arrays[f"input.{v}"] for v in range(count)],
                 [arrays[f"previous.{v}"] for v in range(count)],
+                arrays["group_norms"],
                 {
                     "bit_generator": "MT19937",
                     "state": {"key": arrays["random_state"], "pos": generator["position"]},
@@ -233,16 +238,22 @@ class Checkpoint:
                         f"{self.path} is damaged: a factor has negative or infinite values; "
                         f"{_REMOVE}"
                     )
+        norms, expected = saved.group_norms, (self._data["n_groups"], rank)
+        if norms.shape != expected or norms.dtype != np.float64 or not (norms >= 0).all():
+            raise ValueError(
+                f"{self.path} is damaged: norms of groups have shape {norms.shape}, dtype "
+                f"{norms.dtype} or negative values, expected {expected} of float64; {_REMOVE}"
+            )
 
 
 _REMOVE = "remove it to start over"
 
 
-def start_digest(start: Factors | None) -> str | None:
+def start_digest(start: Mapping[str, npt.NDArray[Any]] | None) -> str | None:
     """Return a hash of a caller's start, so that a fit does not go on from another one."""
     if start is None:
         return None
-    return _digest("", {str(v): factor for v, factor in enumerate(start)})
+    return _digest("", start)
 
 
 def _digest(text: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -9,6 +9,7 @@ are compressed, and every solve is the exact one for the product.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,13 +52,13 @@ def power_step(
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with one fit of as many components as `q` has columns.
+        The problem, with as many components as `q` has columns.
     columns, weights : sequence
         Number of columns and weight of each view.
     q : ndarray of shape (sum of columns, rank)
         Directions.
     y : ndarray of shape (n_examples, rank), optional
-        Receives Y.
+        Receives Y. Rows of A and of Y are scaled by the roots of the examples' weights, if any.
     sample : sequence of int, optional
         Rows of Y that `y` receives, ascending, where it is not all of them.
     rounded : bool, default=False
@@ -75,6 +76,9 @@ def power_step(
         part = q[edges[v] : edges[v + 1]].T
         engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
     c, s = engine.power(y, sample, rounded=rounded)
+    if y is not None and engine.row_weight is not None:
+        weight = engine.row_weight if sample is None else engine.row_weight[list(sample)]
+        y *= np.sqrt(weight)[:, np.newaxis]
     return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
 
 
@@ -142,21 +146,21 @@ def compress(
     engine: _core.Engine,
     columns: Sequence[int],
     weights: Sequence[float],
-    q: Float64Array,
+    directions: Sequence[Float64Array],
     kept: npt.NDArray[np.intp] | None = None,
     *,
     rounded: bool,
-) -> Compressed | None:
-    """Project A on the range of A q, in one read.
+) -> list[Compressed | None]:
+    """Project A on the range of A q for each q, in one read for all of them.
 
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with one fit of as many components as `q` has columns.
+        The problem, with a fit for each of `directions` of as many components as it has columns.
     columns, weights : sequence
         Number of columns and weight of each view.
-    q : ndarray of shape (sum of columns, rank)
-        Directions.
+    directions : sequence of ndarray of shape (sum of columns, rank)
+        Directions q.
     kept : ndarray of int, optional
         Rows of A that the result stands for, ascending; all by default.
     rounded : bool
@@ -164,14 +168,25 @@ def compress(
 
     Returns
     -------
-    Compressed or None
-        Of at most the rank of `q`; None for data of zeros, and for numbers whose sums leave the
-        range of the compute type.
+    list of Compressed or None
+        Of at most the rank of q; None for data of zeros, and for numbers whose sums leave the range
+        of the compute type.
     """
+    edges = np.cumsum([0, *(q.shape[1] for q in directions)])
     rows = engine.n_rows if kept is None else len(kept)
-    y = np.empty((rows, q.shape[1]), np.float64 if engine.float64 else np.float32)
+    y = np.empty((rows, edges[-1]), np.float64 if engine.float64 else np.float32)
     sample = None if kept is None else kept.tolist()
-    c, z = power_step(engine, columns, weights, q, y, sample, rounded=rounded)
+    c, z = power_step(
+        engine, columns, weights, np.concatenate(directions, 1), y, sample, rounded=rounded
+    )
+    return [
+        _project(c[a:b, a:b], z[:, a:b], np.ascontiguousarray(y[:, a:b]), some=kept is not None)
+        for a, b in itertools.pairwise(edges)
+    ]
+
+
+def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> Compressed | None:
+    """Decompose A from c = Y^T Y, z = A^T Y and all or `some` rows of Y = A q."""
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)
@@ -185,7 +200,7 @@ def compress(
     left = y @ (basis @ turn[:, strong])
     right = projected @ turn[:, strong] / singular
     captured = float(squares[strong].sum())
-    if kept is not None:
+    if some:
         # Some rows of orthonormal columns are not orthonormal.
         q, r = np.linalg.qr(left)
         u, singular, vt = np.linalg.svd(r * singular, full_matrices=False)

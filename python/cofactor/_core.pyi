@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
+__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
 class Source:
     """
     Rows of all views, a block at a time.
@@ -17,9 +17,9 @@ class Source:
         Of start(), which is called for every pass and gives an iterator of lists of arrays as above, one a view. The number of rows is known after a pass.
         """
     @staticmethod
-    def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]], selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex) -> Source:
+    def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]], selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex, cuts: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]] | None = None) -> Source:
         """
-        Of lists of (path, offset in bytes, rows) that hold a view's rows one after the other. Of these the selection, if there is one, in its order. To negative values happens what `negative` says for each view: keep, relu, shift or split, and the minimum for shift.
+        Of lists of (path, offset in bytes, rows) that hold a view's rows one after the other. Of these the selection, if there is one, in its order. To negative values happens what `negative` says for each view: keep, relu, shift or split, and the minimum for shift. Cuts, if any, are the views to give: (view, first column, column after the last).
         """
     def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         """
@@ -27,6 +27,12 @@ class Source:
         """
     @property
     def n_rows(self) -> int:
+        ...
+class RowTerms:
+    """
+    What a problem knows of single rows: weights, which views they have (an index into patterns of one flag a view) and their groups.
+    """
+    def __init__(self, *, weight: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, pattern: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, patterns: collections.abc.Sequence[collections.abc.Sequence[bool]] = [], group: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None, n_groups: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         ...
 class IterationInfo:
     """
@@ -170,7 +176,7 @@ class Engine:
     """
     A problem, its data and its factors on one device.
     """
-    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None) -> None:
         ...
     def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
         ...
@@ -178,7 +184,7 @@ class Engine:
         """
         As encode, with W written to an open file, row 0 at the offset.
         """
-    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None, state: LoopState | None = None, checkpoint: collections.abc.Callable[[LoopState], None] | None = None, checkpoint_every: typing.SupportsInt | typing.SupportsIndex = 1) -> FitResult:
+    def fit(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, max_iterations: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex, extrapolate: bool, compute: str = 'full', verify: bool, progress: collections.abc.Callable[[IterationInfo], None] | None, state: LoopState | None = None, checkpoint: collections.abc.Callable[[LoopState], None] | None = None, checkpoint_every: typing.SupportsInt | typing.SupportsIndex = 1, drop_finished: bool = False) -> FitResult:
         ...
     def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         ...
@@ -186,6 +192,8 @@ class Engine:
         """
         C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
         """
+    def online(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], past: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, iterations: typing.SupportsInt | typing.SupportsIndex) -> tuple[FitTrace, numpy.typing.NDArray[numpy.float64]]:
+        ...
     def power(self, y: numpy.ndarray | None, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None, *, rounded: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
         """
         C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its rows; products of numbers rounded to bfloat16 if asked for.
@@ -204,8 +212,21 @@ class Engine:
         Whether products are in float64.
         """
     @property
+    def group_norms(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        Norms of W by group and component, at which the penalty on groups is majorised.
+        """
+    @group_norms.setter
+    def group_norms(self, arg1: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+        ...
+    @property
     def n_rows(self) -> int:
         ...
+    @property
+    def row_weight(self) -> numpy.typing.NDArray[numpy.float64] | None:
+        """
+        Weights of the rows, if any.
+        """
 class MachinePeak:
     """
     What the machine can do at most, per second.

@@ -13,13 +13,21 @@ import numpy.typing as npt
 
 from ._memory import parse_memory
 
-__all__ = ["Penalties", "check_parameters", "check_start", "resolve_weights"]
+__all__ = [
+    "Penalties",
+    "check_fixed",
+    "check_groups",
+    "check_parameters",
+    "check_start",
+    "resolve_weights",
+]
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "init": (None, "compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"),
     "device": ("auto", "cpu", "cuda"),
     "compute": ("float32", "bfloat16", "auto", "float64"),
     "acceleration": (None, "auto", "extrapolation"),
+    "penalty": (None, "paper"),
 }
 
 
@@ -42,6 +50,17 @@ def check_parameters(estimator: Any) -> None:
     if parameters["alpha_H"] != "same":
         _check_real("alpha_H", parameters["alpha_H"])
     _check_real("l1_ratio", parameters["l1_ratio"], upper=1.0)
+    _check_real("group_sparsity", parameters["group_sparsity"])
+    _check_real("forget_factor", parameters["forget_factor"], upper=1.0)
+    if parameters["penalty"] == "paper" and (
+        parameters["alpha_H"] != "same" or parameters["l1_ratio"] != 0
+    ):
+        raise ValueError(
+            "penalty='paper' gives the rows of every H_v unit norm and penalises W by alpha_W "
+            "alone; leave alpha_H='same' and l1_ratio=0, got "
+            f"alpha_H={parameters['alpha_H']!r} and "
+            f"l1_ratio={parameters['l1_ratio']!r}"
+        )
     if parameters["callback"] is not None and not callable(parameters["callback"]):
         raise TypeError(f"callback={parameters['callback']!r} is not callable")
 
@@ -115,7 +134,7 @@ def resolve_weights(
 def check_start(
     H: Mapping[str, npt.ArrayLike], columns: Mapping[str, int], n_components: int
 ) -> list[npt.NDArray[np.float64]]:
-    """Bring a caller's start into the order of the views, after checking it."""
+    """Bring a caller's factors for these views into their order, after checking them."""
     if set(H) != set(columns):
         raise ValueError(
             f"H has views {', '.join(map(repr, H))}; expected {', '.join(map(repr, columns))}"
@@ -134,6 +153,60 @@ def check_start(
     return start
 
 
+def check_fixed(
+    fixed: Sequence[str] | None, H: Mapping[str, npt.ArrayLike] | None, names: Sequence[str]
+) -> list[str]:
+    """Check that views whose H_v stays as given are known and given, and list them."""
+    if fixed is None:
+        return []
+    if isinstance(fixed, str) or not all(isinstance(name, str) for name in fixed):
+        raise TypeError(f"fixed={fixed!r} must be a list of view names")
+    unknown = [name for name in fixed if name not in names]
+    if unknown:
+        raise ValueError(
+            f"fixed names unknown view(s) {', '.join(map(repr, unknown))}; the data has "
+            + ", ".join(map(repr, names))
+        )
+    missing = [name for name in fixed if H is None or name not in H]
+    if missing:
+        raise ValueError(
+            f"fixed names {', '.join(map(repr, missing))}, whose components H does not give; pass "
+            "them in H"
+        )
+    return list(fixed)
+
+
+def check_groups(estimator: Any, *, given: bool, all_fixed: bool = False) -> None:
+    """Raise ValueError unless groups and their penalty come together and mean something.
+
+    Parameters
+    ----------
+    estimator : CoupledNMF
+        With parameters that were checked.
+    given : bool
+        Whether the caller gave groups.
+    all_fixed : bool
+        Whether every H_v stays as it is.
+    """
+    if not estimator.group_sparsity:
+        if given:
+            raise ValueError(
+                "groups were given, but group_sparsity=0 makes no use of them; set group_sparsity"
+            )
+        return
+    if not given:
+        raise ValueError(
+            f"group_sparsity={estimator.group_sparsity} needs groups: pass fit one label an "
+            "example, as groups="
+        )
+    alpha_h = estimator.alpha_W if estimator.alpha_H == "same" else estimator.alpha_H
+    if not alpha_h and estimator.penalty is None and not all_fixed:
+        raise ValueError(
+            "group_sparsity needs alpha_H > 0 or penalty='paper': a penalty on W alone can be made "
+            "as small as one likes by scaling W down and H up"
+        )
+
+
 @dataclass(frozen=True)
 class Penalties:
     """Linear and ridge penalties of every solve, in absolute terms.
@@ -146,17 +219,25 @@ class Penalties:
     l2_w: float
     l1_h: dict[str, float]
     l2_h: dict[str, float]
+    unit_rows: bool = False
+    """Whether rows of every H_v have unit norm in place of penalties."""
 
     @classmethod
     def of(
         cls,
         estimator: Any,
-        n_examples: int,
+        n_examples: float,
         columns: Mapping[str, int],
         weights: Mapping[str, float],
     ) -> Penalties:
-        """Scale an estimator's penalties as scikit-learn does, by columns and examples."""
+        """Scale an estimator's penalties as scikit-learn does, by columns and examples.
+
+        An example of weight s counts as s examples. The paper's penalty is not scaled.
+        """
         alpha_w = float(estimator.alpha_W)
+        if estimator.penalty == "paper":
+            none = dict.fromkeys(columns, 0.0)
+            return cls(l1_w=alpha_w, l2_w=alpha_w, l1_h=none, l2_h=none, unit_rows=True)
         alpha_h = alpha_w if estimator.alpha_H == "same" else float(estimator.alpha_H)
         ratio = float(estimator.l1_ratio)
         active = [name for name in columns if weights[name] > 0]

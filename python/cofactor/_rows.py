@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._blocks import BlockReader
 from ._matrices import gather, stack
 from ._memory import Reading
 from ._store.metadata import View
@@ -63,7 +64,7 @@ class ArrayRows:
     """For every view consecutive pieces of its rows, read in place, or else block by block."""
 
     pieces: list[list[Any]]
-    """Arrays, or one sparse matrix in rows."""
+    """Arrays, or sparse matrices in rows."""
     sampling_passes = 0.0
 
     @property
@@ -74,6 +75,36 @@ class ArrayRows:
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Copy the samples into memory."""
         return [ArrayRows([[gather(view, rows)] for view in self.pieces]) for rows in samples]
+
+    def in_order(self, order: Sequence[int]) -> Rows:
+        """Put the views into another order."""
+        return ArrayRows([self.pieces[v] for v in order])
+
+    def part(self, columns: Sequence[tuple[int, slice]], folds: int, kept: Sequence[int]) -> Rows:
+        """Cut out columns, and every `folds`-th row from each of some.
+
+        No copy is made, save of the entries of sparse rows.
+
+        Parameters
+        ----------
+        columns : sequence of tuple of int and slice
+            For every new view, the number of the view that it is cut from and its columns there.
+        folds : int
+            Number of parts that rows are dealt into.
+        kept : sequence of int
+            The parts to keep, one after the other.
+        """
+        views = []
+        for number, own in columns:
+            pieces = []
+            for fold in kept:
+                first = 0
+                for piece in self.pieces[number]:
+                    rows = piece[(fold - first) % folds :: folds, own]
+                    pieces += [rows] if rows.shape[0] else []
+                    first += piece.shape[0]
+            views.append(pieces)
+        return ArrayRows(views)
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Give the rows to the core, which keeps the arrays alive."""
@@ -95,20 +126,40 @@ class FileRows:
     n_examples: int
     selection: npt.NDArray[np.int64] | None = None
     """Which of the rows in the files, in order; all where None."""
+    cuts: list[tuple[int, int, int]] | None = None
+    """Views to give, as (view, first column, column after the last); all as they are where None."""
     sampling_passes = 0.0
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Narrow the selection to the samples; nothing is read yet."""
         chosen = self.selection
         return [
-            FileRows(
-                self.files,
-                self.stored,
-                len(rows),
-                rows.astype(np.int64) if chosen is None else chosen[rows],
+            replace(
+                self,
+                n_examples=len(rows),
+                selection=rows.astype(np.int64) if chosen is None else chosen[rows],
             )
             for rows in samples
         ]
+
+    def in_order(self, order: Sequence[int]) -> Rows:
+        """Put the views into another order."""
+        if self.cuts is not None:
+            return replace(self, cuts=[self.cuts[v] for v in order])
+        files, stored = self.files, self.stored
+        return replace(self, files=[files[v] for v in order], stored=[stored[v] for v in order])
+
+    def part(self, columns: Sequence[tuple[int, slice]], folds: int, kept: Sequence[int]) -> Rows:
+        """Cut out columns and rows, as of arrays; nothing is read yet."""
+        whole = self.cuts or [(v, 0, 0) for v in range(len(self.files))]
+        cuts = []
+        for number, own in columns:
+            view, first, _ = whole[number]
+            cuts.append((view, first + own.start, first + own.stop))
+        rows = np.concatenate([np.arange(fold, self.n_examples, folds) for fold in kept])
+        (taken,) = self.take([rows])
+        assert isinstance(taken, FileRows)
+        return replace(taken, cuts=cuts)
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Give the files to the core, which maps or reads them in the background."""
@@ -121,6 +172,7 @@ class FileRows:
             selection=None if self.selection is None else self.selection.tolist(),
             block_rows=reading.block_rows(sum(view.nbytes for view in self.stored)),
             kept_bytes=reading.kept_bytes,
+            cuts=self.cuts,
         )
 
 
@@ -128,7 +180,7 @@ class FileRows:
 class BlockRows:
     """Blocks of rows that are made anew for every pass, as lists of one array a view."""
 
-    start: Callable[[], Iterator[list[Any]]]
+    reader: BlockReader
     n_examples: int
     sampling_passes = 1.0
 
@@ -136,7 +188,7 @@ class BlockRows:
         """Read all blocks once and copy the samples out of them."""
         parts: list[list[list[Any]]] = [[] for _ in samples]
         first = 0
-        for block in self.start():
+        for block in self.reader.start():
             stop = first + block[0].shape[0]
             for rows, found in zip(samples, parts, strict=True):
                 inside = rows[slice(*np.searchsorted(rows, [first, stop]))] - first
@@ -148,7 +200,7 @@ class BlockRows:
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Let the core ask for the blocks, one after the other."""
         return _core.Source.from_blocks(
-            self.start,
+            self.reader.start,
             [view.n_columns for view in views],
             [view.dtype for view in views],
             [view.scale for view in views],

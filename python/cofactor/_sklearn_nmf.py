@@ -82,6 +82,8 @@ default=None
         integers of more than 16 bits, is computed in float64.
     n_threads : int or None, default=None
         Threads to use; None is as many as the process may.
+    forget_factor : float, default=1.0
+        What the rows before a call of :meth:`partial_fit` count after it, between 0 and 1.
 
     Attributes
     ----------
@@ -144,7 +146,10 @@ default=None
         "device": [StrOptions({"auto", "cpu", "cuda"})],
         "compute": [StrOptions({"float32", "bfloat16", "auto", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "forget_factor": [Interval(Real, 0, 1, closed="both")],
     }
+
+    _online: CoupledNMF | None
 
     def __init__(
         self,
@@ -164,6 +169,7 @@ default=None
         device: Literal["auto", "cpu", "cuda"] = "auto",
         compute: Literal["float32", "bfloat16", "auto", "float64"] = "float32",
         n_threads: int | None = None,
+        forget_factor: float = 1.0,
     ) -> None:
         self.n_components = n_components
         self.init = init
@@ -180,6 +186,7 @@ default=None
         self.device = device
         self.compute = compute
         self.n_threads = n_threads
+        self.forget_factor = forget_factor
 
     def fit(self, X: Any, y: None = None, **params: Any) -> Self:
         """Fit X.
@@ -228,6 +235,54 @@ default=None
             If X has no real numbers.
         """
         return like(self._fit(X, W, H), X)
+
+    def partial_fit(self, X: Any, y: None = None, W: Any = None, H: Any = None) -> Self:
+        """Learn from rows that never come back.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            New rows.
+        y : None
+            Ignored.
+        W, H
+            As for :meth:`fit_transform`, in the first call. After :meth:`fit`, learning goes on
+            from what that found.
+
+        Returns
+        -------
+        NMF
+            This estimator. `reconstruction_err_` is of all rows so far, each with the W that it was
+            last solved with.
+
+        Examples
+        --------
+        >>> import numpy as np, cofactor as cf
+        >>> rng = np.random.default_rng(0)
+        >>> H = rng.random((3, 20))
+        >>> nmf = cf.NMF(n_components=3, random_state=0)
+        >>> for _ in range(20):
+        ...     nmf = nmf.partial_fit(rng.random((50, 3)) @ H)
+        >>> bool(nmf.loss_history_[-1] < 1e-2)
+        True
+        """
+        begun = hasattr(self, "components_")
+        self._check_parameters()
+        views: Any = self._views(X, reset=not begun)
+        online = getattr(self, "_online", None)
+        start = None if begun else self._start(views, W, H)
+        if online is None and begun:
+            online = with_components(
+                self._coupled(len(self.components_), None), {_VIEW: self.components_}, {_VIEW: 1.0}
+            )
+            online.n_iter_, online.n_passes_ = 0, 0.0
+        elif online is None:
+            online = self._coupled(self._n_components, self._init_for(views))
+        online.set_params(forget_factor=self.forget_factor, n_threads=self.n_threads)
+        online.partial_fit(views, H=None if start is None else {_VIEW: start})
+        self._online = online
+        self._learn(online)
+        return self
 
     def transform(self, X: Any) -> Factor:
         """Solve W for X, with H fixed.
@@ -296,12 +351,16 @@ default=None
         self._check_parameters()
         views = self._views(X, reset=True)
         coupled = self._fit_coupled(views, self._start(views, W, H))
+        self._online = None
+        self._learn(coupled)
+        return coupled.W_
+
+    def _learn(self, coupled: CoupledNMF) -> None:
         self.components_ = coupled.components_[_VIEW]
         self.n_components_ = len(self.components_)
         self.reconstruction_err_ = coupled.reconstruction_err_
         self.n_iter_ = coupled.n_iter_
         self.loss_history_ = coupled.loss_history_
-        return coupled.W_
 
     def _views(self, X: Any, *, reset: bool) -> Views:
         """Check X and know its statistics."""
@@ -361,13 +420,14 @@ default=None
             callback=_print_event if self.verbose else None,
         )
 
+    def _init_for(self, views: Views) -> Init:
+        if self.init is not None and self.init != "custom":
+            return self.init
+        fits = self._n_components <= min(views.n_examples, views.n_columns[_VIEW])
+        return "nndsvda" if fits else "random"
+
     def _fit_coupled(self, views: Any, start: npt.NDArray[Any] | None) -> CoupledNMF:
-        k = self._n_components
-        init = None if self.init == "custom" else self.init
-        if init is None:
-            fits = k <= min(views.n_examples, views.n_columns[_VIEW])
-            init = "nndsvda" if fits else "random"
-        coupled = self._coupled(k, init)
+        coupled = self._coupled(self._n_components, self._init_for(views))
         with warnings.catch_warnings():
             # Said below, where the caller's line is known.
             warnings.simplefilter("ignore", ConvergenceWarning)

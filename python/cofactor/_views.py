@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from . import _core
 from ._arrays import like
 from ._blocks import BlockReader
+from ._examples import ExampleTerms, given_length, load_terms
 from ._matrices import Matrix, to_matrix
 from ._memory import Reading
 from ._rows import STORED_BYTES, ArrayRows, BlockRows, FileRows, Rows
@@ -41,6 +42,7 @@ class Views:
     rows: Rows
     fingerprint: str | None
     reading: Reading = field(default_factory=Reading)
+    terms: ExampleTerms = field(default_factory=ExampleTerms)
 
     @property
     def names(self) -> list[str]:
@@ -89,6 +91,7 @@ class Views:
             device="cpu",
             float64=self.is_float64,
             threads=n_threads or 0,
+            row_terms=self.terms.core(),
         ).scan()
         views = [
             replace(view, statistics=(found.sum_of_squares, found.minimum, found.nonfinite))
@@ -99,6 +102,32 @@ class Views:
             # Counted while they were read.
             rows = replace(rows, n_examples=self.source.n_rows)
         return replace(self, views=views, rows=rows)
+
+    def with_terms(self, terms: ExampleTerms) -> Views:
+        """Know what the caller said of single examples."""
+        views = self.views
+        if terms.changes_statistics:
+            views = [replace(view, statistics=None) for view in views]
+        return replace(self, views=views, terms=terms)
+
+    def told(
+        self,
+        *,
+        mask: Mapping[str, npt.ArrayLike] | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+        labels: npt.NDArray[Any] | None = None,
+    ) -> Views:
+        """Check what the caller said of single examples, and know it: see :func:`load_terms`."""
+        count, rows = self.n_examples, self.rows
+        if isinstance(rows, BlockRows):
+            # The first pass counts blocks and needs the terms, so that it checks their number.
+            rows.reader.told = count = given_length(mask, sample_weight, groups)
+            rows = replace(rows, n_examples=count)
+        terms = load_terms(
+            self.names, count, mask=mask, sample_weight=sample_weight, groups=groups, labels=labels
+        )
+        return replace(self, rows=rows).with_terms(terms)
 
     @property
     def sums_of_squares(self) -> list[float]:
@@ -133,9 +162,50 @@ class Views:
         """Return some samples of the rows, each ascending."""
         views = [replace(view, statistics=None) for view in self.views]
         return [
-            replace(self, views=views, rows=rows, fingerprint=None)
-            for rows in self.rows.take(samples)
+            replace(self, views=views, rows=rows, fingerprint=None, terms=self.terms.take(indices))
+            for indices, rows in zip(samples, self.rows.take(samples), strict=True)
         ]
+
+    @property
+    def are_blocks(self) -> bool:
+        """Whether examples are made on the fly, a block at a time."""
+        return isinstance(self.rows, BlockRows)
+
+    def in_order(self, names: list[str]) -> Views:
+        """Put the views into another order; not of blocks."""
+        assert isinstance(self.rows, ArrayRows | FileRows)
+        order = [self.names.index(name) for name in names]
+        return replace(self, views=[self.views[v] for v in order], rows=self.rows.in_order(order))
+
+    def part(self, columns: Mapping[str, tuple[str, slice]], folds: int, kept: list[int]) -> Views:
+        """Cut out runs of columns, and every `folds`-th example from each of some; not of blocks.
+
+        Parameters
+        ----------
+        columns : mapping of str to tuple of str and slice
+            By name of the new view, the view that it is cut from and its columns there.
+        folds : int
+            Number of parts that examples are dealt into.
+        kept : list of int
+            The parts to keep, one after the other.
+
+        Returns
+        -------
+        Views
+            The part, without statistics and terms of examples. No copy is made.
+        """
+        assert isinstance(self.rows, ArrayRows | FileRows)
+        numbers = [(self.names.index(whole), own) for whole, own in columns.values()]
+        views = [
+            replace(
+                self.views[number],
+                name=name,
+                n_columns=own.stop - own.start,
+                statistics=None,
+            )
+            for name, (number, own) in zip(columns, numbers, strict=True)
+        ]
+        return Views(views, self.rows.part(numbers, folds, kept), None, self.reading)
 
     @cached_property
     def source(self) -> _core.Source:
@@ -175,7 +245,7 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
     result = _views_of(X, caller)
     if not result.views:
         raise ValueError(f"{caller} got no views; expected at least one")
-    if not isinstance(result.rows, BlockRows):
+    if not result.are_blocks:
         check_examples(result, caller)
     if expected is not None:
         _check_against(result, expected, caller)
@@ -269,10 +339,7 @@ def _from_matrices(matrices: Mapping[str, Matrix]) -> Views:
 
 
 def _from_blocks(reader: BlockReader) -> Views:
-    def start() -> Iterator[list[Any]]:
-        return reader.start()
-
-    return Views(_described(reader.first), BlockRows(start, 0), None)
+    return Views(_described(reader.first), BlockRows(reader, 0), None)
 
 
 def _described(matrices: Mapping[str, Matrix]) -> list[ViewData]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,24 @@ __all__ = ["WFile", "check_w_path", "open_w", "w_file"]
 class WFile:
     """An open file that waits for the rows of W."""
 
-    descriptor: int
+    file: BinaryIO
     path: str
     offset: int
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return self.file.fileno()
+
+    @contextmanager
+    def rows(self) -> Iterator[npt.NDArray[Any]]:
+        """Map the rows that were written, to change some."""
+        # Nothing is appended: the file has all its space.
+        mapped = np.memmap(self.file, self.dtype, "r+", self.offset, self.shape)
+        yield mapped
+        mapped.flush()
 
 
 def check_w_path(path: str | os.PathLike[str]) -> Path:
@@ -69,7 +84,7 @@ def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # Unbuffered: what does not fit is not tried again when the file is closed.
-        with aside.open("wb", buffering=0) as file:
+        with aside.open("w+b", buffering=0) as file:
             described = np.lib.format.dtype_to_descr(np.dtype(dtype))
             head = {"descr": described, "fortran_order": False, "shape": shape}
             size = np.dtype(dtype).itemsize * shape[0] * shape[1]
@@ -80,7 +95,7 @@ def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
             except OSError as error:
                 reason = f"{error.strerror}, W needs {size} bytes"
                 raise OSError(error.errno, reason, str(path)) from error
-            yield WFile(file.fileno(), str(path), offset)
+            yield WFile(file, str(path), offset, shape, np.dtype(dtype))
             os.fsync(file.fileno())
         aside.replace(path)
         sync_directory(path.parent)

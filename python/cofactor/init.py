@@ -40,6 +40,7 @@ __all__ = [
     "compressed_rank",
     "largest_sample",
     "make_start",
+    "make_starts",
     "nndsvd_passes",
     "nndsvd_start",
     "random_start",
@@ -57,6 +58,9 @@ _DIRECTION_READS = 2
 # Compressed data is smaller than the data by this factor at least, or is not used: its iterations
 # then cost at most 2.7 reads, which even small images (2,000 of 32 x 32) repay within five.
 _COMPRESSION = 15
+
+# Numbers of the factors of fits that start together: sums and factors take about 30 bytes each.
+_MOST_STACKED = 30_000_000
 
 compressed_examples = 32_768
 """Examples of compressed data at most."""
@@ -97,7 +101,7 @@ class _Case:
     n_components: int
     penalties: Penalties
     random_state: np.random.RandomState
-    engine_for: Callable[[Views, int], _core.Engine]
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine]
     n_threads: int | None
     extrapolate: bool
     rounded: bool
@@ -109,6 +113,10 @@ class _Case:
     @property
     def active_columns(self) -> int:
         return sum(d for d, w in zip(self.columns, self.weights, strict=True) if w > 0)
+
+    @property
+    def compressed_rank(self) -> int:
+        return compressed_rank(self.views.n_examples, self.active_columns, self.n_components)
 
     def random(self) -> list[Float64Array]:
         rms = [
@@ -131,12 +139,38 @@ def make_start(
     random_state: np.random.RandomState,
     *,
     penalties: Penalties,
-    engine_for: Callable[[Views, int], _core.Engine],
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine],
     n_threads: int | None,
     extrapolate: bool,
     rounded: bool,
 ) -> Start:
-    """Find the start that a fit asks for.
+    """Find the start that a fit asks for: see :func:`make_starts`."""
+    return make_starts(
+        views,
+        weights,
+        [(n_components, random_state)],
+        init,
+        penalties=penalties,
+        engine_for=engine_for,
+        n_threads=n_threads,
+        extrapolate=extrapolate,
+        rounded=rounded,
+    )[0]
+
+
+def make_starts(
+    views: Views,
+    weights: Mapping[str, float],
+    fits: Sequence[tuple[int, np.random.RandomState]],
+    init: Init,
+    *,
+    penalties: Penalties,
+    engine_for: Callable[[Views, Sequence[int]], _core.Engine],
+    n_threads: int | None,
+    extrapolate: bool,
+    rounded: bool,
+) -> list[Start]:
+    """Find the starts that several fits of the same data ask for, each as if it were alone.
 
     Parameters
     ----------
@@ -144,17 +178,15 @@ def make_start(
         The data, with statistics.
     weights : mapping of str to float
         Weight of every view.
-    n_components : int
-        Number of components k.
+    fits : sequence of tuple of int and numpy.random.RandomState
+        Number of components k and source of randomness of each fit.
     init : {"compressed", "sample", "random", "nndsvd", "nndsvda", "nndsvdar"}
         The kind of start. "compressed" is "sample" where compression does not pay, and "sample"
         is "random" where samples do not.
-    random_state : numpy.random.RandomState
-        Source of randomness.
     penalties : Penalties
         Penalties of the fit.
     engine_for : callable
-        Gives the fit's problem on some views at some rank.
+        Gives the fit's problem on some views at some ranks.
     n_threads : int or None
         Threads of checks and of small solves.
     extrapolate : bool
@@ -164,34 +196,57 @@ def make_start(
 
     Returns
     -------
-    Start
-        The factors.
+    list of Start
+        The factors. Starts on compressed data share reads of it; `passes` of the first has them.
 
     Raises
     ------
     ValueError
         For NNDSVD of more components than the data has rows or columns.
     """
-    case = _Case(
-        views,
-        [weights[name] for name in views.names],
-        n_components,
-        penalties,
-        random_state,
-        engine_for,
-        n_threads,
-        extrapolate,
-        rounded,
-    )
+    cases = [
+        _Case(
+            views,
+            [weights[name] for name in views.names],
+            n_components,
+            penalties,
+            random_state,
+            engine_for,
+            n_threads,
+            extrapolate,
+            rounded,
+        )
+        for n_components, random_state in fits
+    ]
+    starts: list[Start | None] = [None] * len(cases)
     # With more threads, sums in BLAS might depend on their number.
     with threadpool_limits(1, user_api="blas"):
         if init in ("nndsvd", "nndsvda", "nndsvdar"):
-            return _from_svd(case, init)
-        if init == "compressed" and compressed_rank(
-            views.n_examples, case.active_columns, n_components
-        ):
-            return _from_compressed_data(case)
-    return _from_samples(case, init != "random")
+            return [_from_svd(case, init) for case in cases]
+        if init == "compressed":
+            compressed = [i for i, case in enumerate(cases) if case.compressed_rank]
+            for batch in _batches(cases, compressed):
+                found = _from_compressed_data([cases[i] for i in batch])
+                for i, start in zip(batch, found, strict=True):
+                    starts[i] = start
+    return [
+        start or _from_samples(case, init != "random")
+        for case, start in zip(cases, starts, strict=True)
+    ]
+
+
+def _batches(cases: Sequence[_Case], numbers: Sequence[int]) -> list[list[int]]:
+    """Fits whose directions are read against together, so that sums stay within memory."""
+    batches: list[list[int]] = []
+    stacked = 0
+    for i in numbers:
+        rank = cases[i].compressed_rank
+        stacked += rank
+        if not batches or stacked * cases[i].active_columns > _MOST_STACKED:
+            batches.append([])
+            stacked = rank
+        batches[-1].append(i)
+    return batches
 
 
 def _from_svd(case: _Case, init: Init) -> Start:
@@ -201,7 +256,7 @@ def _from_svd(case: _Case, init: Init) -> Start:
             f"init={init!r} can only be used when n_components <= "
             f"min(n_examples, n_columns) = {limit}, got {case.n_components}"
         )
-    engine = case.engine_for(case.views, nndsvd_rank(case.n_components, case.columns))
+    engine = case.engine_for(case.views, [nndsvd_rank(case.n_components, case.columns)])
     factors = nndsvd_start(
         engine, case.columns, case.weights, case.n_components, init, case.random_state
     )
@@ -217,7 +272,7 @@ def _from_samples(case: _Case, sampled: bool) -> Start:
     samples = case.views.take([case.draw(size) for size in sizes]) if sizes else []
     for size, sample in zip(sizes, samples, strict=True):
         sample = sample.with_statistics(case.n_threads)
-        engine = case.engine_for(sample, case.n_components)
+        engine = case.engine_for(sample, [case.n_components])
         for v, factor in enumerate(start.factors):
             engine.set_h(v, factor)
         result = engine.fit(
@@ -234,30 +289,41 @@ def _from_samples(case: _Case, sampled: bool) -> Start:
     return start
 
 
-def _from_compressed_data(case: _Case) -> Start:
-    n, width, k = case.views.n_examples, case.active_columns, case.n_components
-    rank = compressed_rank(n, width, k)
-    drawn = case.draw(min(n, max(_DIRECTION_EXAMPLES, 4 * k)))
-    # Of more examples than these, some tell enough of the others' W, and memory ends there.
-    kept = case.draw(compressed_examples) if n > compressed_examples else None
-    (sample,) = case.views.take([drawn])
-    directions = sample_directions(
-        case.engine_for(sample, rank),
-        case.columns,
-        case.weights,
-        rank,
-        _DIRECTION_READS,
-        case.random_state,
-    )
-    passes = 1.0 + _DIRECTION_READS * sample.n_examples / n + case.views.rows.sampling_passes
-    data = compress(
-        case.engine_for(case.views, rank),
-        case.columns,
-        case.weights,
-        directions,
-        kept,
-        rounded=case.rounded,
-    )
+def _from_compressed_data(cases: Sequence[_Case]) -> list[Start]:
+    """Start fits of the same data; one read of it compresses it for all of them."""
+    views, columns, weights = cases[0].views, cases[0].columns, cases[0].weights
+    n = views.n_examples
+    drawn = [case.draw(min(n, max(_DIRECTION_EXAMPLES, 4 * case.n_components))) for case in cases]
+    directions = []
+    passes = []
+    for case, sample in zip(cases, views.take(drawn), strict=True):
+        passes.append(_DIRECTION_READS * sample.n_examples / n)
+        directions.append(
+            sample_directions(
+                case.engine_for(sample, [case.compressed_rank]),
+                columns,
+                weights,
+                case.compressed_rank,
+                _DIRECTION_READS,
+                case.random_state,
+            )
+        )
+    # Of more examples than these, some tell enough of the others' W, and memory ends there. The
+    # same ones for every fit: they share the read.
+    kept = None
+    if n > compressed_examples:
+        kept = np.random.RandomState(0).choice(n, compressed_examples, replace=False)
+        kept.sort()
+    engine = cases[0].engine_for(views, [case.compressed_rank for case in cases])
+    data = compress(engine, columns, weights, directions, kept, rounded=cases[0].rounded)
+    passes[0] += 1.0 + views.rows.sampling_passes
+    return [
+        _from_product(case, product, reads)
+        for case, product, reads in zip(cases, data, passes, strict=True)
+    ]
+
+
+def _from_product(case: _Case, data: Compressed | None, passes: float) -> Start:
     start = case.random()
     if data is None:
         return Start(start, passes)
@@ -266,25 +332,31 @@ def _from_compressed_data(case: _Case) -> Start:
     fit = CompressedFit(
         data,
         data.sum_of_squares(
-            float(np.dot(case.weights, case.views.sums_of_squares)), len(data.left) / n
+            float(np.dot(case.weights, case.views.sums_of_squares)),
+            len(data.left) / case.views.n_examples,
         ),
         *_sides(case, data),
         np.concatenate(weighted, 1).T,
         extrapolate=case.extrapolate,
     )
-    iterations = compressed_iterations(k)
+    iterations = compressed_iterations(case.n_components)
     fit.run(iterations)
     parts = np.split(fit.H.astype(np.float64), np.cumsum(case.columns)[:-1], axis=1)
     # Compressed data says nothing about a view of weight 0, and that says nothing about W.
     factors = [
         part / root if root > 0 else h for part, root, h in zip(parts, roots, start, strict=True)
     ]
+    n, width, rank = case.views.n_examples, case.active_columns, case.compressed_rank
     passes += iterations * rank * (len(data.left) + width) / (n * width)
     return Start(factors, passes, [fit.losses])
 
 
 def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
-    """Solves for W and for H^T of A = hstack(sqrt(w_v) X_v), where views share one penalty."""
+    """Solves for W and for H^T of A = hstack(sqrt(w_v) X_v), where views share one penalty.
+
+    Unit rows, which would need their own solve, are left to the fit, and so is what they bound.
+    """
+    free = case.penalties.unit_rows
     active = next(v for v, weight in enumerate(case.weights) if weight > 0)
     name = case.views.names[active]
     # They grow with the examples, of which these may be some.
@@ -302,7 +374,7 @@ def _sides(case: _Case, data: Compressed) -> tuple[Side, Side]:
             n_threads=case.n_threads,
         )
         for basis, l1, l2 in (
-            (data.left, case.penalties.l1_w, case.penalties.l2_w),
+            (data.left, 0.0 if free else case.penalties.l1_w, 0.0 if free else case.penalties.l2_w),
             (data.right, l1_h, l2_h),
         )
     )

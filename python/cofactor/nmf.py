@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,8 +19,17 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from ._arrays import like, to_host
 from ._checkpoint import Checkpoint, SavedFit, start_digest
+from ._given import check_given, start_beside_fixed, with_unit_rows
+from ._groups import clear_small_groups
 from ._memory import Reading, plan_reading
-from ._parameters import Penalties, check_parameters, check_start, resolve_weights
+from ._online import OnlineState, take_block
+from ._parameters import (
+    Penalties,
+    check_fixed,
+    check_groups,
+    check_parameters,
+    resolve_weights,
+)
 from ._run_files import read_run, write_run
 from ._threads import register
 from ._views import Views, check_examples, like_views, load_views
@@ -72,7 +81,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
           + D alpha_W (l1_ratio ||W||_1 + (1 - l1_ratio)/2 ||W||_F^2)
           + n alpha_H sum_v (l1_ratio sqrt(w_v) ||H_v||_1 + (1 - l1_ratio)/2 w_v ||H_v||_F^2)
 
-    with n examples and D = the sum of the columns of the views of positive weight. This is
+          + group_sparsity sum_g sum_r ||W[g, r]||_2
+
+    with n examples and D = the sum of the columns of the views of positive weight, and groups g of
+    examples where :meth:`fit` is given some. Without those this is
     :class:`sklearn.decomposition.NMF` on ``hstack([sqrt(w_v) * X_v])``. It is solved by exact
     alternating non-negative least squares, one read of the data an iteration; the coupling
     follows Saini and Papalexakis, arXiv:2012.12516.
@@ -116,6 +128,16 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Penalty on every H_v; "same" is `alpha_W`.
     l1_ratio : float, default=0
         Share of the penalties that is linear, between 0 and 1.
+    penalty : {None, "paper"}, default=None
+        "paper" minimises ``sum_v w_v ||X_v - W H_v||^2 + 2 alpha_W ||W||_1 + alpha_W ||W||^2``, as
+        Saini and Papalexakis do, with every row of every H_v at unit L2 norm. `alpha_W` is not
+        scaled then; `alpha_H` and `l1_ratio` stay as they are by default.
+    group_sparsity : float, default=0
+        Penalty on the norm that a group of examples has in a component, which makes groups do
+        without components. Needs `alpha_H` > 0, or the paper's penalty, since it could be scaled
+        away otherwise. Majorised at the norms of the pass before, so the objective never rises.
+    forget_factor : float, default=1
+        What the examples before a call of :meth:`partial_fit` count after it, between 0 and 1.
     n_threads : int or None, default=None
         Threads of the CPU backend. None: the limit of threadpoolctl, COFACTOR_NUM_THREADS,
         OMP_NUM_THREADS, then the CPUs that affinity and cgroup quota leave. The result does not
@@ -165,6 +187,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "converged" or "max_iter".
     fingerprint_ : str or None
         Fingerprint of the store that was fitted.
+    groups_ : ndarray of shape (n_groups,) or None
+        Labels of the groups, ascending, where the fit was given groups.
+    group_norms_ : ndarray of shape (n_groups, n_components) or None
+        ``||W[g, r]||_2`` after the last accepted pass. Where it is less than two millionths of
+        their root mean square, W is 0.
 
     Examples
     --------
@@ -195,6 +222,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         alpha_W: float = 0.0,
         alpha_H: float | Literal["same"] = "same",
         l1_ratio: float = 0.0,
+        penalty: Literal["paper"] | None = None,
+        group_sparsity: float = 0.0,
+        forget_factor: float = 1.0,
         n_threads: int | None = None,
         max_memory: str | int | None = None,
         verify: bool = False,
@@ -212,6 +242,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha_W = alpha_W
         self.alpha_H = alpha_H
         self.l1_ratio = l1_ratio
+        self.penalty = penalty
+        self.group_sparsity = group_sparsity
+        self.forget_factor = forget_factor
         self.n_threads = n_threads
         self.max_memory = max_memory
         self.verify = verify
@@ -223,6 +256,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         y: None = None,
         *,
         H: ViewMapping | None = None,
+        fixed: Sequence[str] | None = None,
+        groups: npt.ArrayLike | None = None,
+        mask: ViewMapping | None = None,
+        sample_weight: npt.ArrayLike | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 10,
         resume: bool = False,
@@ -242,7 +279,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
-            Start of every H_v, in place of `init`.
+            Start of every H_v, in place of `init`. After :meth:`partial_fit`, the fit starts from
+            the components that it found.
+        fixed : list of str, optional
+            Views whose components stay as `H` gives them. `H` may leave out the others, which then
+            start as fits to the W of the fixed ones.
+        groups : array of shape (n_examples,), optional
+            Label of every example's group, of any size, for `group_sparsity`.
+        mask : mapping of str to array of bool of shape (n_examples,), optional
+            False where an example lacks a view: what the array holds there is not looked at. Views
+            that are not named have all examples, and every example has some view.
+        sample_weight : array of shape (n_examples,), optional
+            Factor of every example's terms in the objective: 2 is as good as having the example
+            twice.
         checkpoint : str or path-like, optional
             Directory for ``checkpoint.safetensors``, which is replaced, as a whole, when the
             start is found, after each `checkpoint_every` iterations and after the last one.
@@ -250,8 +299,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Iterations from one checkpoint to the next.
         resume : bool, default=False
             Go on from the checkpoint, if there is one; the result has the bits that the fit would
-            have had without a break. Parameters and data must be the same, except for `max_iter`,
-            `n_threads`, `max_memory` and `callback`.
+            have had without a break. Parameters, data and the other arguments must be the same,
+            except for `max_iter`, `n_threads`, `max_memory`, `callback` and `W_path`.
         W_path : str or path-like, optional
             A ``.npy`` file for W, which then is not held in memory. It is there when the fit
             is complete, and not before.
@@ -280,13 +329,23 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1")
         w_path = None if W_path is None else check_w_path(W_path)
         views = load_views(X, caller="CoupledNMF.fit")
-        views = replace(views, reading=self._reading(views, in_memory=w_path is None))
-        start = None if H is None else check_start(H, views.n_columns, self.n_components)
+        views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
+        views = replace(views, reading=self._reading(views, self.n_components, w_path is None))
+        fixed = check_fixed(fixed, H, views.names)
+        check_groups(self, given=groups is not None, all_fixed=len(fixed) == len(views.names))
+        online: OnlineState | None = getattr(self, "_online", None)
+        if online is not None and H is None:
+            H = online.start_for(views, self.n_components)
+        given = None
+        if H is not None:
+            given = check_given(H, views.n_columns, self.n_components, some=bool(fixed))
+        products = self._products(views)
         self.n_passes_ = 0.0 if views.have_statistics else 1.0
         views = views.with_statistics(self.n_threads)
         check_examples(views, "CoupledNMF.fit")
         views.check_values()
         squares = views.sums_of_squares
+        self._online: OnlineState | None = None
         self.weights_ = resolve_weights(self.weights, views.names, squares)
         self._n_examples, self._n_columns = views.n_examples, views.n_columns
         self.sample_losses_: list[list[float]] = []
@@ -294,23 +353,25 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         keeper = None
         saved = None
         if checkpoint is not None:
-            keeper = self._checkpoint(checkpoint, views, start)
+            keeper = self._checkpoint(checkpoint, views, given, fixed)
             keeper.prepare(resume)
             saved = keeper.load() if resume else None
         random_state = check_random_state(self.random_state)
         if saved is None:
-            if start is None:
-                start = self._start(views, random_state)
+            start = self._start(views, given, fixed, random_state)
             generator: dict[str, Any] = random_state.get_state(legacy=False)
             before = {"n_passes": self.n_passes_, "sample_losses": self.sample_losses_}
-            saved = SavedFit(_core.LoopState(), start, start, generator, before)
+            unknown = np.full((views.terms.n_groups, self.n_components), np.inf)
+            saved = SavedFit(_core.LoopState(), start, start, unknown, generator, before)
             if keeper is not None:
                 keeper.save(saved)
         else:
             random_state.set_state(saved.random_state)
             self.n_passes_ = saved.before["n_passes"]
             self.sample_losses_ = saved.before["sample_losses"]
-        engine = self._engine(views, self.n_components)
+        engine = self._engine(views, [self.n_components], fixed=fixed)
+        if views.terms.n_groups:
+            engine.group_norms = saved.group_norms
         for v, factor in enumerate(saved.input):
             engine.set_h(v, factor)
             engine.set_previous_h(v, saved.previous[v])
@@ -320,7 +381,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             max_iterations=self.max_iter,
             tolerance=self.tol,
             extrapolate=self.acceleration is not None,
-            compute=self._products(engine),
+            compute=products,
             verify=self.verify,
             progress=self._progress(),
             state=saved.loop,
@@ -342,7 +403,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.stop_reason_ = trace.stop_reason
         self.fingerprint_ = views.fingerprint
         exact = self.verify or trace.losses[-1] < _core.identity_limit(engine.float64)
-        final, self.W_ = self._encode(engine, squares, exact, w_path)
+        norms = engine.group_norms if views.terms.n_groups else None
+        final, self.W_ = self._encode(engine, views, exact, w_path, norms)
+        self.groups_, self.group_norms_ = views.terms.labels, norms
         total = sum(w * s for w, s in zip(self.weights_.values(), squares, strict=True))
         self.reconstruction_err_ = float(np.sqrt(final.losses[0] * total))
         self.n_passes_ += result.passes + 1
@@ -366,12 +429,71 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         array of shape (n_examples, n_components)
-            `W_`, equal to ``fit(X).transform(X)``; of torch or CuPy if all views of a mapping
-            are, unless it is on disk.
+            `W_`, equal to ``fit(X).transform(X)``, with the same mask and groups if any; of torch
+            or CuPy if all views of a mapping are, unless it is on disk.
         """
         return like_views(self.fit(X, **options).W_, X)
 
-    def transform(self, X: Data, *, W_path: str | os.PathLike[str] | None = None) -> Factor:
+    def partial_fit(
+        self,
+        X: ActivationStore | ViewMapping,
+        y: None = None,
+        *,
+        H: ViewMapping | None = None,
+        mask: ViewMapping | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Learn from examples that never come back.
+
+        Each call solves W of its examples and then H for the sums ``W^T W`` and ``W^T X_v`` of all
+        examples so far, two times over; those before count `forget_factor` less with every call.
+        Nothing of the size of the examples is kept.
+
+        Parameters
+        ----------
+        X : ActivationStore or mapping of str to array of shape (n_examples, n_columns)
+            New examples, with the same views in every call.
+        y : None
+            Ignored.
+        H : mapping of str to array of shape (n_components, n_columns), optional
+            Start of every H_v in the first call; after a :meth:`fit` it is the fit's.
+        mask, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        CoupledNMF
+            This estimator. `loss_history_` and `reconstruction_err_` are of all examples so far,
+            with the W that each was last solved with, and `W_` is empty: use :meth:`transform`.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`fit`, and for `group_sparsity`, which needs all examples of a group at
+            once.
+
+        Examples
+        --------
+        >>> import numpy as np, cofactor as cf
+        >>> rng = np.random.default_rng(0)
+        >>> H = rng.random((3, 20))
+        >>> nmf = cf.CoupledNMF(n_components=3, random_state=0)
+        >>> for _ in range(20):
+        ...     nmf = nmf.partial_fit({"layer": rng.random((50, 3)) @ H})
+        >>> bool(nmf.loss_history_[-1] < 1e-2)
+        True
+        """
+        take_block(self, X, H=H, mask=mask, sample_weight=sample_weight)
+        return self
+
+    def transform(
+        self,
+        X: Data,
+        *,
+        mask: ViewMapping | None = None,
+        groups: npt.ArrayLike | None = None,
+        W_path: str | os.PathLike[str] | None = None,
+    ) -> Factor:
         """Solve W for examples, with H fixed.
 
         Parameters
@@ -379,6 +501,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
             All views of the fit or some of them, as for :meth:`fit`. W minimises the fit's
             objective over these views, with the weights and penalties of the fit.
+        mask : mapping of str to array of bool of shape (n_examples,), optional
+            As for :meth:`fit`.
+        groups : array of shape (n_examples,), optional
+            Groups of the examples, of those that the fit knows; W is solved with the norms that
+            their components had there. None leaves the penalty on groups out.
         W_path : str or path-like, optional
             A ``.npy`` file for W, which then is not held in memory.
 
@@ -398,7 +525,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         w_path = None if W_path is None else check_w_path(W_path)
         views = load_views(X, expected=self._n_columns, caller="CoupledNMF.transform")
-        views = replace(views, reading=self._reading(views, in_memory=w_path is None))
+        if groups is not None and self.groups_ is None:
+            raise ValueError("CoupledNMF.transform got groups, but the fit was given none")
+        views = views.told(mask=mask, groups=groups, labels=self.groups_)
+        views = replace(views, reading=self._reading(views, self.n_components, w_path is None))
         if not any(self.weights_[name] > 0 for name in views.names):
             raise ValueError(
                 "CoupledNMF.transform got only views of weight 0, which say nothing about W; "
@@ -408,9 +538,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         views = views.with_statistics(self.n_threads)
         check_examples(views, "CoupledNMF.transform")
         views.check_values()
-        engine = self._engine(views, self.n_components)
+        engine = self._engine(views, [self.n_components])
         for v, name in enumerate(views.names):
             engine.set_h(v, self.components_[name])
+        norms = self.group_norms_ if views.terms.n_groups else None
+        if norms is not None:
+            engine.group_norms = norms
         known = {
             name: self.components_[name].any(axis=1)
             for name, weight in self.weights_.items()
@@ -425,7 +558,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=2,
             )
-        W = self._encode(engine, views.sums_of_squares, False, w_path)[1]
+        W = self._encode(engine, views, False, w_path, norms)[1]
         return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
@@ -477,15 +610,18 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learned = {name: getattr(self, name) for name in _SAVED}
         write_run(Path(path), parameters, learned, self.components_, self.W_)
 
-    def _reading(self, views: Views, *, in_memory: bool) -> Reading:
+    def _reading(self, views: Views, rank: int, in_memory: int) -> Reading:
+        """Plan for stacked fits of `rank` components, and so many copies of W in memory."""
         number = 8 if views.is_float64 or self.compute == "float64" else 4
         width = sum(views.n_columns.values())
         # Of a view: three factors, what the products read and sum them in, and sums in float64;
         # twice the rank, and its directions a few times in float64, where the start is found.
-        needed = 2 * self.n_components * width * (5 * number + 8 + 4 * 8)
+        needed = 2 * rank * width * (5 * number + 8 + 4 * 8)
+        # Sums, two norms and what they make the solver add.
+        needed += views.terms.n_groups * rank * (3 * 8 + number)
         what = "factors and sums"
         if in_memory:
-            needed += views.n_examples * self.n_components * number
+            needed += in_memory * views.n_examples * rank * number
             what += " and W (W_path keeps it on disk)"
         return plan_reading(
             self.max_memory,
@@ -495,32 +631,71 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             what=what,
         )
 
-    def _start(self, views: Views, random_state: np.random.RandomState) -> list[Factor]:
-        found = make_start(
-            views,
-            self.weights_,
-            self.n_components,
-            self.init or "compressed",
-            random_state,
-            penalties=self._penalties(views),
-            engine_for=self._engine,
-            n_threads=self.n_threads,
-            extrapolate=self.acceleration is not None,
-            rounded=self.compute in ("bfloat16", "auto") and not views.is_float64,
-        )
-        self.sample_losses_ = found.sample_losses
-        self.n_passes_ += found.passes
-        return list(found.factors)
+    def _start(
+        self,
+        views: Views,
+        given: dict[str, npt.NDArray[np.float64]] | None,
+        fixed: Sequence[str],
+        random_state: np.random.RandomState,
+    ) -> list[Factor]:
+        start: list[Factor]
+        if fixed:
+            assert given is not None
+            start, passes = start_beside_fixed(
+                views,
+                self.weights_,
+                self.n_components,
+                given,
+                fixed,
+                random_state,
+                engine_for=lambda data, weights: self._engine(
+                    data, [self.n_components], weights=weights, fixed=fixed
+                ),
+            )
+            self.n_passes_ += passes
+        elif given is not None:
+            start = [given[name] for name in views.names]
+        else:
+            found = make_start(
+                views,
+                self.weights_,
+                self.n_components,
+                self.init or "compressed",
+                random_state,
+                penalties=self._penalties(views),
+                engine_for=self._engine,
+                n_threads=self.n_threads,
+                extrapolate=self.acceleration is not None,
+                rounded=self._products(views) != "full",
+            )
+            self.sample_losses_ = found.sample_losses
+            self.n_passes_ += found.passes
+            start = list(found.factors)
+        if self.penalty == "paper":
+            unit = with_unit_rows(start)
+            start = [
+                h if name in fixed else u
+                for name, h, u in zip(views.names, start, unit, strict=True)
+            ]
+        return start
 
     def _checkpoint(
-        self, directory: str | os.PathLike[str], views: Views, start: list[Factor] | None
+        self,
+        directory: str | os.PathLike[str],
+        views: Views,
+        given: dict[str, npt.NDArray[np.float64]] | None,
+        fixed: Sequence[str],
     ) -> Checkpoint:
         data = {
             "n_examples": views.n_examples,
             "n_columns": views.n_columns,
+            "views": views.names,
             "sums_of_squares": dict(zip(views.names, views.sums_of_squares, strict=True)),
             "fingerprint": views.fingerprint,
-            "start": start_digest(start),
+            "start": start_digest(given),
+            "fixed": sorted(set(fixed)),
+            "n_groups": views.terms.n_groups,
+            "mask, sample_weight, groups": views.terms.digest(),
         }
         return Checkpoint(directory, self.get_params(deep=False), data)
 
@@ -536,6 +711,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     saved,
                     loop=loop,
                     input=[engine.h(v).astype(dtype, copy=False) for v in views],
+                    group_norms=engine.group_norms if saved.group_norms.size else saved.group_norms,
                     previous=[engine.previous_h(v).astype(dtype, copy=False) for v in views],
                 )
             )
@@ -543,13 +719,25 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return save
 
     def _encode(
-        self, engine: _core.Engine, squares: list[float], exact: bool, w_path: Path | None
+        self,
+        engine: _core.Engine,
+        views: Views,
+        exact: bool,
+        w_path: Path | None,
+        norms: npt.NDArray[np.float64] | None,
     ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
+        """Solve W, in memory or in a file; groups do without what `norms` says is gone."""
         shape = engine.n_rows, self.n_components
         dtype = np.float64 if engine.float64 else np.float32
+        squares = views.sums_of_squares
+        group = views.terms.group
+        W: npt.NDArray[Any]
         if w_path is None:
             W = np.empty(shape, dtype)
-            return engine.encode(squares, exact=exact, w=W), W
+            result = engine.encode(squares, exact=exact, w=W)
+            if group is not None and norms is not None:
+                clear_small_groups(W, group, norms)
+            return result, W
         with w_file(w_path, shape, dtype) as file:
             result = engine.encode_to_file(
                 squares,
@@ -558,21 +746,37 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 path=file.path,
                 offset=file.offset,
             )
+            if group is not None and norms is not None:
+                with file.rows() as W:
+                    clear_small_groups(W, group, norms)
         return result, open_w(w_path)
 
-    def _penalties(self, views: Views) -> Penalties:
-        return Penalties.of(self, views.n_examples, self._n_columns, self.weights_)
+    def _penalties(
+        self, views: Views, past: float = 0.0, weights: Mapping[str, float] | None = None
+    ) -> Penalties:
+        examples = past + views.terms.total(views.n_examples)
+        return Penalties.of(self, examples, self._n_columns, weights or self.weights_)
 
-    def _engine(self, views: Views, rank: int) -> _core.Engine:
-        penalties = self._penalties(views)
+    def _engine(
+        self,
+        views: Views,
+        ranks: Sequence[int],
+        *,
+        weights: Mapping[str, float] | None = None,
+        fixed: Sequence[str] = (),
+        past: float = 0.0,
+    ) -> _core.Engine:
+        """Set up the problem, for a fit of each rank."""
+        weights = weights or self.weights_
+        penalties = self._penalties(views, past, weights)
         names = views.names
         device = self.device
         if device == "auto":
             device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
             views.source,
-            ranks=[rank],
-            weights=[self.weights_[name] for name in names],
+            ranks=ranks,
+            weights=[weights[name] for name in names],
             l1_w=penalties.l1_w,
             l2_w=penalties.l2_w,
             l1_h=[penalties.l1_h[name] for name in names],
@@ -580,15 +784,24 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             device=device,
             float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
+            fixed=[name in fixed for name in names],
+            unit_rows=penalties.unit_rows,
+            group_penalty=float(self.group_sparsity),
+            row_terms=views.terms.core(),
         )
 
-    def _products(self, engine: _core.Engine) -> Literal["full", "bfloat16", "auto"]:
-        if self.compute == "bfloat16" and engine.float64:
+    def _products(self, views: Views) -> Literal["full", "bfloat16", "auto"]:
+        if self.compute in ("bfloat16", "auto") and views.terms.weight is not None:
+            raise ValueError(
+                f"compute={self.compute!r} does not take sample_weight, whose products with W "
+                "bfloat16 does not hold; use compute='float32'"
+            )
+        if self.compute == "bfloat16" and views.is_float64:
             raise ValueError(
                 "compute='bfloat16' got a float64 view; pass views of at most float32, or "
                 "compute='float64'"
             )
-        if self.compute in ("bfloat16", "auto") and not engine.float64:
+        if self.compute in ("bfloat16", "auto") and not views.is_float64:
             return self.compute
         return "full"
 
@@ -618,6 +831,8 @@ _SAVED = (
     "reconstruction_err_",
     "stop_reason_",
     "fingerprint_",
+    "groups_",
+    "group_norms_",
 )
 
 
@@ -653,6 +868,9 @@ def load(path: str | os.PathLike[str]) -> CoupledNMF:
     check_parameters(nmf)
     for name, value in run.learned.items():
         setattr(nmf, name, value)
+    for name in ("groups_", "group_norms_"):
+        if run.learned[name] is not None:
+            setattr(nmf, name, np.asarray(run.learned[name]))
     _set_components(nmf, run.components, n_examples=len(run.W))
     nmf.W_ = run.W
     return nmf

@@ -277,4 +277,22 @@ struct Coupled {
   std::vector<Matrix> start;
 };
 
+/// A penalty on groups of one row each: whatever norms it is majorised at, it is a diagonal per
+/// row.
+inline void give_each_row_a_group(Problem& problem) {
+  problem.group_penalty = 1;
+  problem.row_terms.num_groups = problem.rows;
+  for (std::int64_t i = 0; i < problem.rows; ++i) {
+    problem.row_terms.group.push_back(static_cast<std::int32_t>(i));
+  }
+}
+
+/// The norms at which that penalty adds these numbers.
+template <class T>
+std::vector<double> norms_for(const std::vector<T>& diagonal) {
+  std::vector<double> norms;
+  for (const T value : diagonal) norms.push_back(1 / static_cast<double>(value));
+  return norms;
+}
+
 }  // namespace cofactor::testing

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -12,8 +13,15 @@ SumLayout::SumLayout(const Problem& problem)
     : num_views_(problem.num_views()),
       c_size_(std::int64_t{problem.total_rank()} * problem.total_rank()),
       residual_(std::int64_t{2} * problem.num_fits()),
-      c_(residual_ + std::int64_t{problem.num_fits()} * num_views_),
-      size_(c_ + problem.num_c() * c_size_) {
+      groups_(residual_ + std::int64_t{problem.num_fits()} * num_views_) {
+  for (int view = 0; view < num_views_; ++view) {
+    const bool complete = problem.row_terms.complete(view);
+    if (!complete) incomplete_.push_back(view);
+    c_index_.push_back(complete ? 0 : static_cast<int>(incomplete_.size()));
+  }
+  const std::int64_t groups = problem.penalises_groups() ? problem.row_terms.num_groups : 0;
+  c_ = groups_ + groups * problem.total_rank();
+  size_ = c_ + num_c() * c_size_;
   for (const ViewSpec& view : problem.views) {
     s_.push_back(size_);
     size_ += problem.total_rank() * view.columns;
@@ -39,24 +47,45 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
       options_(std::move(options)),
       kernels_(kernels<T>(active_level())),
       layout_(problem_),
-      k_(problem_.total_rank()),
-      sums_(static_cast<std::size_t>(layout_.size())),
       pool_(options_.threads) {
   if (options_.tolerance <= 0) options_.tolerance = sizeof(T) == 4 ? 1e-5 : 1e-10;
+  for (int thread = 0; thread < pool_.size(); ++thread) {
+    scratch_.emplace_back(active_level(), options_.tolerance, options_.max_exchanges);
+  }
+  allocate();
+  if (problem_.penalises_groups()) {
+    const auto groups = static_cast<std::size_t>(problem_.row_terms.num_groups);
+    group_norms_.assign(groups * static_cast<std::size_t>(k_),
+                        std::numeric_limits<double>::infinity());
+    previous_group_norms_ = group_norms_;
+  }
+}
+
+template <class T>
+void CpuBackend<T>::allocate() {
+  layout_ = SumLayout(problem_);
+  k_ = problem_.total_rank();
+  sums_ = AlignedBuffer<double>(static_cast<std::size_t>(layout_.size()));
   int begin = 0;
+  fit_begin_.clear();
+  grams_.clear();
   for (const int rank : problem_.ranks) {
     fit_begin_.push_back(begin);
     begin += rank;
     grams_.emplace_back(static_cast<std::size_t>(rank) * static_cast<std::size_t>(rank));
   }
-  scaled_grams_.resize(problem_.ranks.size());
+  const std::size_t patterns = std::max<std::size_t>(problem_.row_terms.patterns.size(), 1);
+  scaled_grams_.assign(problem_.ranks.size(), std::vector<ScaledGram<T>>(patterns));
 
   const auto prepare = [this](ViewState& state, std::int64_t columns) {
     state.columns = columns;
     state.stride = round_up(columns, kColumnAlign);
     state.project_chunks = divide_up(columns, kProjectColumns);
     state.sum_chunks = divide_up(columns, kAccumulateColumns);
+    state.panel =
+        AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.sum_chunks * kAccumulateColumns));
   };
+  views_.clear();
   for (const ViewSpec& spec : problem_.views) {
     ViewState& state = views_.emplace_back();
     prepare(state, spec.columns);
@@ -66,12 +95,9 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
     state.previous = AlignedBuffer<T>(size);
     state.packed = AlignedBuffer<std::byte>(
         static_cast<std::size_t>(k_ * state.project_chunks * kProjectColumns) * sizeof(T));
-    state.panel =
-        AlignedBuffer<T>(static_cast<std::size_t>(k_ * state.sum_chunks * kAccumulateColumns));
   }
-  prepare(w_view_, k_);
-  w_view_.panel =
-      AlignedBuffer<T>(static_cast<std::size_t>(k_ * w_view_.sum_chunks * kAccumulateColumns));
+  w_views_.clear();
+  for (int index = 0; index < layout_.num_c(); ++index) prepare(w_views_.emplace_back(), k_);
 
   const CacheSizes cache = cache_sizes();
   std::int64_t row_bytes = 0;
@@ -87,20 +113,54 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
   slots_.resize(3);
   for (Slot& slot : slots_) {
     slot.w = AlignedBuffer<T>(static_cast<std::size_t>(k_ * group_stride_));
-    slot.w_rows = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_view_.stride));
+    slot.w_rows = AlignedBuffer<T>(static_cast<std::size_t>(group_rows_ * w_views_[0].stride));
     slot.row_values =
         AlignedBuffer<double>(static_cast<std::size_t>(group_rows_ * row_value_count()));
   }
 
-  for (int thread = 0; thread < pool_.size(); ++thread) {
-    Scratch& scratch =
-        scratch_.emplace_back(active_level(), options_.tolerance, options_.max_exchanges);
+  const bool sorted = problem_.has_missing_views();
+  for (Scratch& scratch : scratch_) {
     scratch.product = AlignedBuffer<std::byte>(static_cast<std::size_t>(product_scratch_bytes(k_)));
     scratch.rows = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * kProjectColumns));
     scratch.factor = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kProjectColumns));
     scratch.b = AlignedBuffer<T>(static_cast<std::size_t>(2 * tile_rows_ * k_));
+    scratch.x = AlignedBuffer<T>(static_cast<std::size_t>(sorted ? tile_rows_ * k_ : 0));
     scratch.diagonal = AlignedBuffer<T>(static_cast<std::size_t>(tile_rows_ * k_));
     scratch.columns = AlignedBuffer<T>(static_cast<std::size_t>(k_ * kSolveColumns));
+  }
+}
+
+template <class T>
+void CpuBackend<T>::keep(const std::vector<int>& fits) {
+  const std::vector<int> begins = fit_begin_;
+  const std::vector<int> ranks = problem_.ranks;
+  const int old_k = k_;
+  std::vector<ViewState> old = std::move(views_);
+  problem_.ranks.clear();
+  std::vector<std::int64_t> components;
+  for (const int fit : fits) {
+    const auto at = static_cast<std::size_t>(fit);
+    problem_.ranks.push_back(ranks[at]);
+    for (int r = 0; r < ranks[at]; ++r) components.push_back(begins[at] + r);
+  }
+  allocate();
+  for (std::size_t v = 0; v < views_.size(); ++v) {
+    const std::int64_t stride = views_[v].stride;
+    for (const auto member : {&ViewState::input, &ViewState::solved, &ViewState::previous}) {
+      for (std::size_t r = 0; r < components.size(); ++r) {
+        std::copy_n((old[v].*member).data() + components[r] * stride, stride,
+                    (views_[v].*member).data() + static_cast<std::int64_t>(r) * stride);
+      }
+    }
+  }
+  for (std::vector<double>* norms : {&group_norms_, &previous_group_norms_}) {
+    std::vector<double> kept;
+    for (std::int64_t g = 0; g * old_k < static_cast<std::int64_t>(norms->size()); ++g) {
+      for (const std::int64_t r : components) {
+        kept.push_back((*norms)[static_cast<std::size_t>(g * old_k + r)]);
+      }
+    }
+    *norms = std::move(kept);
   }
 }
 
@@ -189,15 +249,14 @@ std::vector<RowSums> CpuBackend<T>::row_sums() const {
   std::vector<RowSums> result;
   for (int fit = 0; fit < problem_.num_fits(); ++fit) {
     const double* at = sums_.data() + layout_.row_sums(fit);
-    result.push_back({at[0], at[1]});
+    result.push_back({at[0], at[1], group_norm_sum(fit)});
   }
   return result;
 }
 
 template <class T>
 std::span<const double> CpuBackend<T>::c(int view) const {
-  const int index = problem_.views_share_c ? 0 : view;
-  return {sums_.data() + layout_.c(index),
+  return {sums_.data() + layout_.c(layout_.c_index(view)),
           static_cast<std::size_t>(k_) * static_cast<std::size_t>(k_)};
 }
 
@@ -229,6 +288,7 @@ void CpuBackend<T>::advance(int fit, double momentum) {
       }
     });
   }
+  accept_group_norms(fit);
 }
 
 template <class T>
@@ -239,6 +299,7 @@ void CpuBackend<T>::restore(int fit) {
     std::copy_n(state.previous.data() + begin * state.stride, rank * state.stride,
                 state.input.data() + begin * state.stride);
   }
+  restore_group_norms(fit);
 }
 
 template <class T>

@@ -25,13 +25,26 @@ class SumLayout {
   [[nodiscard]] std::int64_t residual(int fit, int view) const {
     return residual_ + std::int64_t{fit} * num_views_ + view;
   }
+  /// Squares of W by group, K a group.
+  [[nodiscard]] std::int64_t group_squares() const { return groups_; }
+  /// Number 0 is C of every row; one for each view that some rows lack follows.
+  [[nodiscard]] int num_c() const { return 1 + static_cast<int>(incomplete_.size()); }
+  [[nodiscard]] int c_index(int view) const {
+    return view == kEveryRow ? 0 : c_index_[static_cast<std::size_t>(view)];
+  }
+  [[nodiscard]] int view_of_c(int index) const {
+    return incomplete_[static_cast<std::size_t>(index - 1)];
+  }
   [[nodiscard]] std::int64_t c(int index) const { return c_ + index * c_size_; }
   [[nodiscard]] std::int64_t s(int view) const { return s_[static_cast<std::size_t>(view)]; }
 
  private:
   int num_views_;
+  std::vector<int> c_index_;     ///< by view
+  std::vector<int> incomplete_;  ///< views that some rows lack
   std::int64_t c_size_;
   std::int64_t residual_;
+  std::int64_t groups_;
   std::int64_t c_;
   std::vector<std::int64_t> s_;
   std::int64_t size_;
@@ -49,6 +62,9 @@ class CpuBackend final : public Backend {
   void set_previous(int view, const double* h) override;
   void get_factor(Factor factor, int view, double* h) const override;
   void set_component(int component, const Block& row) override;
+  void keep(const std::vector<int>& fits) override;
+  void set_group_norms(const double* norms) override;
+  [[nodiscard]] std::span<const double> group_norms() const override { return group_norms_; }
   void begin_pass(PassMode mode) override;
   void process(const Block& block, void* w_out) override;
   std::span<double> end_pass() override;
@@ -79,9 +95,16 @@ class CpuBackend final : public Backend {
     AlignedBuffer<T> panel;
     [[nodiscard]] const AlignedBuffer<T>& factor(Factor which) const;
   };
+  /// Rows of a tile, in the order in which they are solved, that have the same views.
+  struct Segment {
+    std::int64_t first, count;
+    std::int32_t pattern;
+  };
   struct Scratch {
     AlignedBuffer<std::byte> product;
-    AlignedBuffer<T> rows, factor, b, diagonal, columns;
+    AlignedBuffer<T> rows, factor, b, x, diagonal, columns;
+    std::vector<int> order;  ///< rows of the tile as they are solved
+    std::vector<Segment> segments;
     NnlsSolver<T> nnls;
     Scratch(Level level, double tolerance, int max_exchanges)
         : nnls(level, tolerance, max_exchanges) {}
@@ -89,7 +112,7 @@ class CpuBackend final : public Backend {
   /// What the second product needs of a group of rows after the first. A few groups are under way
   /// at a time, each in a slot of its own.
   struct Slot {
-    AlignedBuffer<T> w;       ///< K x group rows
+    AlignedBuffer<T> w;       ///< K x group rows; from the solves on each row times its weight
     AlignedBuffer<T> w_rows;  ///< group rows x K, rows zero-filled to a multiple of kColumnAlign
     AlignedBuffer<double> row_values;  ///< by row: fits x (2 row sums, one residual a view)
   };
@@ -103,9 +126,30 @@ class CpuBackend final : public Backend {
     std::byte* w_out;
   };
 
+  /// Allocates all that depends on the ranks.
+  void allocate();
   [[nodiscard]] Group group(const Block& block, std::int64_t index, void* w_out);
+  /// Number of a group's row in the source.
+  [[nodiscard]] static std::int64_t source_row(const Group& group, std::int64_t i) {
+    return group.block.first_row + group.first + i;
+  }
   void solve_rows(const Group& group, std::int64_t i0, std::int64_t i1, int thread);
   void project_rows(const Group& group, std::int64_t i0, std::int64_t i1, Scratch& scratch);
+  /// Rows of a tile that lack a view, counted from i0.
+  [[nodiscard]] std::vector<int> rows_without(int view, const Group& group, std::int64_t i0,
+                                              std::int64_t i1) const;
+  void order_rows(const Group& group, std::int64_t i0, std::int64_t i1, Scratch& scratch) const;
+  void solve_tile(const Group& group, std::int64_t i0, std::int64_t i1, Scratch& scratch);
+  void weigh_rows(const Group& group, std::int64_t i0, std::int64_t i1);
+  void sum_group_squares(const Group& group);
+  void set_group_diagonal();
+  /// Calls work(index) for the norms of a fit's groups and components.
+  template <class Work>
+  void for_each_group_norm(int fit, const Work& work) const;
+  [[nodiscard]] double group_norm_sum(int fit) const;
+  void accept_group_norms(int fit);
+  void restore_group_norms(int fit);
+  void solve_unit_rows(int view, int fit);
   void sum_residual(const Group& group, std::int64_t i0, std::int64_t i1, int thread);
   void sum_rows(const Group& group);
   void sum_columns(const Group& group, std::int64_t chunk, int thread);
@@ -138,10 +182,16 @@ class CpuBackend final : public Backend {
   int k_;
   std::vector<int> fit_begin_;
   std::vector<ViewState> views_;
-  /// W as the data of one more view: its second product with itself is C.
-  ViewState w_view_;
+  /// W as the data of more views: the second product with itself is C, of all rows and of those
+  /// that have a view.
+  std::vector<ViewState> w_views_;
   std::vector<std::vector<double>> grams_;
-  std::vector<ScaledGram<T>> scaled_grams_;
+  /// By fit and by which views a row has.
+  std::vector<std::vector<ScaledGram<T>>> scaled_grams_;
+  /// Groups x K: norms of W that the next pass is majorised at, those of the last accepted step,
+  /// and what the former add to the diagonal of a row's problem.
+  std::vector<double> group_norms_, previous_group_norms_;
+  AlignedBuffer<T> group_diagonal_;
   AlignedBuffer<double> sums_;
 
   PassMode mode_ = PassMode::kFit;

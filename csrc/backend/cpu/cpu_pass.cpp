@@ -103,20 +103,34 @@ void CpuBackend<T>::begin_pass(PassMode mode) {
     });
   }
 
-  std::vector<double> part;
+  const std::vector<std::vector<bool>>& patterns = problem_.row_terms.patterns;
   for (int fit = 0; fit < problem_.num_fits(); ++fit) {
-    std::vector<double>& gram = grams_[static_cast<std::size_t>(fit)];
-    std::fill(gram.begin(), gram.end(), 0.0);
-    part.resize(gram.size());
-    for (int v = 0; v < problem_.num_views(); ++v) {
-      const double weight = problem_.views[static_cast<std::size_t>(v)].weight;
-      if (weight <= 0) continue;
-      gram_of(views_[static_cast<std::size_t>(v)], Factor::kInput, fit, part.data());
-      for (std::size_t i = 0; i < gram.size(); ++i) gram[i] += weight * part[i];
-    }
     const int rank = problem_.ranks[static_cast<std::size_t>(fit)];
-    scaled_grams_[static_cast<std::size_t>(fit)].assign(gram.data(), rank, rank, problem_.l2_w);
+    std::vector<double>& gram = grams_[static_cast<std::size_t>(fit)];
+    std::vector<ScaledGram<T>>& scaled = scaled_grams_[static_cast<std::size_t>(fit)];
+    std::vector<std::vector<double>> parts(views_.size());
+    for (std::size_t v = 0; v < views_.size(); ++v) {
+      if (problem_.views[v].weight <= 0) continue;
+      parts[v].resize(gram.size());
+      gram_of(views_[v], Factor::kInput, fit, parts[v].data());
+    }
+    const auto sum_into = [&](std::vector<double>& sum, const auto& present) {
+      std::fill(sum.begin(), sum.end(), 0.0);
+      for (std::size_t v = 0; v < parts.size(); ++v) {
+        if (parts[v].empty() || !present(v)) continue;
+        for (std::size_t i = 0; i < sum.size(); ++i)
+          sum[i] += problem_.views[v].weight * parts[v][i];
+      }
+    };
+    std::vector<double> part(gram.size());
+    for (std::size_t p = 0; p < patterns.size(); ++p) {
+      sum_into(part, [&](std::size_t v) { return patterns[p][v]; });
+      scaled[p].assign(part.data(), rank, rank, problem_.l2_w);
+    }
+    sum_into(gram, [](std::size_t) { return true; });
+    if (patterns.empty()) scaled[0].assign(gram.data(), rank, rank, problem_.l2_w);
   }
+  set_group_diagonal();
 }
 
 template <class T>
@@ -176,7 +190,7 @@ void CpuBackend<T>::process(const Block& block, void* w_out) {
 template <class T>
 std::int64_t CpuBackend<T>::sum_chunks() const {
   if (mode_ == PassMode::kResidual) return 0;
-  std::int64_t chunks = w_view_.sum_chunks;
+  std::int64_t chunks = w_views_[0].sum_chunks * layout_.num_c();
   if (mode_ == PassMode::kEncode) return chunks;
   for (const ViewState& state : views_) chunks += state.sum_chunks;
   return chunks;
@@ -203,6 +217,11 @@ void CpuBackend<T>::project_rows(const Group& group, std::int64_t i0, std::int64
     const ViewState& state = views_[static_cast<std::size_t>(v)];
     const MatrixView& data = group.block.views[static_cast<std::size_t>(v)];
     const auto project = products_->project[static_cast<int>(data.dtype)];
+    const std::vector<int> missing = rows_without(v, group, i0, i1);
+    if (std::ssize(missing) == i1 - i0) continue;
+    // Whatever a view holds in rows that lack it is read, and then forgotten.
+    std::vector<T> before;
+    for (const int i : missing) before.insert(before.end(), by_row + i * k_, by_row + (i + 1) * k_);
     for (std::int64_t chunk = 0; chunk < state.project_chunks; ++chunk) {
       const std::int64_t j0 = chunk * kProjectColumns;
       for (int r0 = 0; r0 < k_; r0 += rank_block_) {
@@ -213,9 +232,14 @@ void CpuBackend<T>::project_rows(const Group& group, std::int64_t i0, std::int64
                 static_cast<T>(spec.weight * spec.scale), by_row + r0, k_, scratch.product.data());
       }
     }
+    for (std::size_t at = 0; at < missing.size(); ++at) {
+      std::copy_n(before.data() + at * static_cast<std::size_t>(k_), k_, by_row + missing[at] * k_);
+    }
   }
-  for (int i = 0; i < rows; ++i) {
-    for (int r = 0; r < k_; ++r) by_component[r * tile_rows_ + i] = by_row[i * k_ + r];
+  order_rows(group, i0, i1, scratch);
+  for (int at = 0; at < rows; ++at) {
+    const T* const from = by_row + scratch.order[static_cast<std::size_t>(at)] * k_;
+    for (int r = 0; r < k_; ++r) by_component[r * tile_rows_ + at] = from[r];
   }
 }
 
@@ -232,50 +256,24 @@ void CpuBackend<T>::solve_rows(const Group& group, std::int64_t i0, std::int64_t
   std::fill_n(row_values, rows * values, 0.0);
   if (mode_ == PassMode::kLinear) {
     for (int r = 0; r < k_; ++r) {
-      std::copy_n(b + r * tile_rows_, rows, w + r * group_stride_);
-      if (products_->round != nullptr) products_->round(w + r * group_stride_, rows);
+      T* const w_r = w + r * group_stride_;
+      for (int at = 0; at < rows; ++at) {
+        w_r[scratch.order[static_cast<std::size_t>(at)]] = b[r * tile_rows_ + at];
+      }
+      if (products_->round != nullptr) products_->round(w_r, rows);
     }
   } else {
-    const auto* const diagonal = static_cast<const T*>(group.block.row_diagonal);
-    if (diagonal != nullptr) {
-      // The solver wants components along the stride, as everything else of a group.
-      const T* const from = diagonal + (group.first + i0) * k_;
-      for (int i = 0; i < rows; ++i) {
-        for (int r = 0; r < k_; ++r) scratch.diagonal[r * tile_rows_ + i] = from[i * k_ + r];
-      }
-    }
-    for (int fit = 0; fit < problem_.num_fits(); ++fit) {
-      const std::int64_t begin = first_component(fit);
-      NnlsArgs<T> args;
-      args.count = rows;
-      args.b = b + begin * tile_rows_;
-      args.ldb = tile_rows_;
-      args.shift = static_cast<T>(problem_.l1_w);
-      if (diagonal != nullptr) args.diagonal = scratch.diagonal.data() + begin * tile_rows_;
-      args.ld_diagonal = tile_rows_;
-      args.x = w + begin * group_stride_;
-      args.ldx = group_stride_;
-      scratch.nnls.solve(args, scaled_grams_[static_cast<std::size_t>(fit)]);
-      for (std::int64_t r = begin; r < begin + problem_.ranks[static_cast<std::size_t>(fit)]; ++r) {
-        T* const w_r = w + r * group_stride_;
-        if (products_->round != nullptr) products_->round(w_r, rows);
-        for (int i = 0; i < rows; ++i) {
-          double* const at = row_values + i * values + layout_.row_sums(fit);
-          const double value = w_r[i];
-          at[0] += value * static_cast<double>(b[r * tile_rows_ + i]);
-          at[1] += value;
-        }
-      }
-    }
+    solve_tile(group, i0, i1, scratch);
   }
   for (int i = 0; i < rows; ++i) {
-    T* const row = group.slot.w_rows.data() + (i0 + i) * w_view_.stride;
+    T* const row = group.slot.w_rows.data() + (i0 + i) * w_views_[0].stride;
     for (int r = 0; r < k_; ++r) row[r] = w[r * group_stride_ + i];
     if (group.w_out != nullptr) {
       std::copy_n(row, k_, reinterpret_cast<T*>(group.w_out) + (i0 + i) * k_);
     }
   }
   if (mode_ == PassMode::kResidual) sum_residual(group, i0, i1, thread);
+  weigh_rows(group, i0, i1);
 }
 
 template <class T>
@@ -305,6 +303,7 @@ void CpuBackend<T>::sum_residual(const Group& group, std::int64_t i0, std::int64
                           state.solved.data() + begin * state.stride + j0, state.stride,
                           problem_.ranks[static_cast<std::size_t>(fit)], padded, squares.data());
         for (int i = 0; i < rows; ++i) {
+          if (!problem_.row_terms.has(source_row(group, i0 + i), v)) continue;
           group.slot
               .row_values[static_cast<std::size_t>((i0 + i) * values + layout_.residual(fit, v))] +=
               squares[static_cast<std::size_t>(i)];
@@ -321,25 +320,34 @@ void CpuBackend<T>::sum_rows(const Group& group) {
     const double* const at = group.slot.row_values.data() + i * values;
     for (std::int64_t value = 0; value < values; ++value) sums_[value] += at[value];
   }
+  sum_group_squares(group);
 }
 
 template <class T>
 void CpuBackend<T>::sum_columns(const Group& group, std::int64_t chunk, int thread) {
-  // Chunk number -> view and its chunk; the first are those of W with itself, which is C.
-  const bool is_w = chunk < w_view_.sum_chunks;
+  // Chunk number -> view and its chunk; the first are those of W with itself, which are the C.
+  const std::int64_t w_chunks = w_views_[0].sum_chunks * layout_.num_c();
+  const bool is_w = chunk < w_chunks;
   int v = 0;
-  if (!is_w) {
-    chunk -= w_view_.sum_chunks;
+  if (is_w) {
+    const auto index = static_cast<int>(chunk / w_views_[0].sum_chunks);
+    v = index == 0 ? kEveryRow : layout_.view_of_c(index);
+    chunk %= w_views_[0].sum_chunks;
+  } else {
+    chunk -= w_chunks;
     while (chunk >= views_[static_cast<std::size_t>(v)].sum_chunks) {
       chunk -= views_[static_cast<std::size_t>(v++)].sum_chunks;
     }
   }
-  ViewState& state = is_w ? w_view_ : views_[static_cast<std::size_t>(v)];
+  const int index = layout_.c_index(v);
+  ViewState& state =
+      is_w ? w_views_[static_cast<std::size_t>(index)] : views_[static_cast<std::size_t>(v)];
   const double scale = is_w ? 1.0 : problem_.views[static_cast<std::size_t>(v)].scale;
-  double* const sums = sums_.data() + (is_w ? layout_.c(0) : layout_.s(v));
+  double* const sums = sums_.data() + (is_w ? layout_.c(index) : layout_.s(v));
   const MatrixView data =
-      is_w ? MatrixView{group.slot.w_rows.data(), kComputeType<T>, group.rows, k_, w_view_.stride}
+      is_w ? MatrixView{group.slot.w_rows.data(), kComputeType<T>, group.rows, k_, state.stride}
            : group.block.views[static_cast<std::size_t>(v)].slice(group.first, group.rows);
+  const bool all_rows = v == kEveryRow || index == 0;
   // W has the few bits of the rounded products already.
   const auto accumulate =
       (is_w ? kernels_.exact : *products_).accumulate[static_cast<int>(data.dtype)];
@@ -351,10 +359,14 @@ void CpuBackend<T>::sum_columns(const Group& group, std::int64_t chunk, int thre
   std::int64_t panel_row = group.panel_row;
   for (std::int64_t i = 0; i < group.rows;) {
     if (panel_row == 0) std::fill_n(tile, tile_size, T{0});
-    const std::int64_t rows = std::min(group.rows - i, kPanelRows - panel_row);
-    accumulate(stored_rows(data, i, j0), static_cast<int>(rows), group.slot.w.data() + i,
-               group_stride_, k_, n, tile, kAccumulateColumns,
-               scratch_[static_cast<std::size_t>(thread)].product.data());
+    std::int64_t rows = std::min(group.rows - i, kPanelRows - panel_row);
+    const std::int64_t row = source_row(group, i);
+    if (!all_rows) rows = problem_.row_terms.run(row, rows, v);
+    if (all_rows || problem_.row_terms.has(row, v)) {
+      accumulate(stored_rows(data, i, j0), static_cast<int>(rows), group.slot.w.data() + i,
+                 group_stride_, k_, n, tile, kAccumulateColumns,
+                 scratch_[static_cast<std::size_t>(thread)].product.data());
+    }
     i += rows;
     panel_row = (panel_row + rows) % kPanelRows;
     if (panel_row == 0) close_panel(state, chunk, sums, scale);
@@ -385,11 +397,9 @@ std::span<double> CpuBackend<T>::end_pass() {
       close(views_[static_cast<std::size_t>(v)], sums_.data() + layout_.s(v),
             problem_.views[static_cast<std::size_t>(v)].scale);
     }
-    close(w_view_, sums_.data() + layout_.c(0), 1.0);
-  }
-  // Without missing views every view has the same C.
-  for (int index = 1; index < problem_.num_c(); ++index) {
-    std::copy_n(sums_.data() + layout_.c(0), k_ * k_, sums_.data() + layout_.c(index));
+    for (int index = 0; index < layout_.num_c(); ++index) {
+      close(w_views_[static_cast<std::size_t>(index)], sums_.data() + layout_.c(index), 1.0);
+    }
   }
   // Encoding leaves the S_v, which come last, at zero.
   const std::int64_t used = mode_ == PassMode::kEncode ? layout_.s(0) : layout_.size();
@@ -412,8 +422,12 @@ void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
       });
       const double scale = problem_.views[static_cast<std::size_t>(v)].scale;
       ViewStats& total = stats[static_cast<std::size_t>(v)];
-      for (const RowStats& row : by_row) {
-        total.sum_of_squares += row.sum_of_squares * scale * scale;
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const std::int64_t source_row = block.first_row + first + i;
+        if (!problem_.row_terms.has(source_row, v)) continue;
+        const RowStats& row = by_row[static_cast<std::size_t>(i)];
+        total.sum_of_squares +=
+            problem_.row_terms.weight_of(source_row) * row.sum_of_squares * scale * scale;
         total.minimum = std::min(total.minimum, row.minimum * scale);
         total.nonfinite += row.nonfinite;
       }

@@ -49,6 +49,11 @@ void CpuBackend<T>::solve_h() {
   for (int v = 0; v < problem_.num_views(); ++v) {
     const ViewSpec& spec = problem_.views[static_cast<std::size_t>(v)];
     ViewState& state = views_[static_cast<std::size_t>(v)];
+    if (spec.fixed) continue;
+    if (problem_.unit_rows && spec.weight > 0) {
+      for (int fit = 0; fit < fits; ++fit) solve_unit_rows(v, fit);
+      continue;
+    }
     for (int fit = 0; fit < fits; ++fit) {
       grams[static_cast<std::size_t>(fit)].assign(
           c(v).data() + first_component(fit) * std::int64_t{k_ + 1}, k_,

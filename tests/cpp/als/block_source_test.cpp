@@ -34,12 +34,9 @@ std::vector<std::int64_t> read(MatrixSource& source, std::size_t views) {
   std::vector<std::int64_t> lengths;
   std::int64_t row = 0;
   Block block;
-  // The source owes all of these, whatever the last block held.
-  block.row_diagonal = &block;
   while (source.next(block)) {
     EXPECT_EQ(block.first_row, row);
     EXPECT_GT(block.rows, 0);
-    EXPECT_EQ(block.row_diagonal, nullptr);
     EXPECT_EQ(block.views.size(), views);
     for (const MatrixView& view : block.views) {
       EXPECT_EQ(view.rows, block.rows);

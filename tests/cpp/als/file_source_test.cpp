@@ -39,11 +39,9 @@ Lengths read(BlockSource& source, std::size_t views, const Lengths& expected) {
   Lengths lengths;
   std::int64_t row = 0;
   Block block;
-  block.row_diagonal = &block;
   while (source.next(block)) {
     EXPECT_EQ(block.first_row, row);
     EXPECT_GT(block.rows, 0);
-    EXPECT_EQ(block.row_diagonal, nullptr);
     EXPECT_EQ(block.views.size(), views);
     for (const MatrixView& view : block.views) {
       EXPECT_EQ(view.rows, block.rows);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "als/loop.h"
+#include "core/error.h"
 
 namespace cofactor {
 namespace {
@@ -23,6 +24,18 @@ class ScriptedBackend final : public Backend {
   void set_previous(int, const double*) override {}
   void get_factor(Factor, int, double*) const override {}
   void set_component(int, const Block&) override {}
+  void keep(const std::vector<int>& fits) override {
+    std::vector<std::vector<double>> kept;
+    std::string text = "keep";
+    for (const int fit : fits) {
+      kept.push_back(script_[static_cast<std::size_t>(fit)]);
+      text += " " + std::to_string(fit);
+    }
+    note(text);
+    script_ = kept;
+  }
+  void set_group_norms(const double*) override {}
+  [[nodiscard]] std::span<const double> group_norms() const override { return {}; }
   void begin_pass(PassMode mode) override {
     residual_ = mode == PassMode::kResidual;
     if (residual_) {
@@ -177,6 +190,37 @@ TEST(LoopScriptTest, ADoneFitStaysWhereItIsWhileOthersGoOn) {
   int advanced = 0;
   for (const std::string& note : outcome.notes) advanced += note.starts_with("advance 0") ? 1 : 0;
   EXPECT_EQ(advanced, 2);
+}
+
+TEST(LoopScriptTest, FitsThatAreDoneAreDroppedWhereThatIsAskedFor) {
+  AlsOptions options = passes(5);
+  options.tolerance = 0.01;
+  options.drop_finished = true;
+  std::vector<int> heard;
+  options.progress = [&](const IterationInfo& info) { heard.push_back(info.fit); };
+  const Outcome outcome =
+      play({{50, 40, 30, 29.9, 1}, {50, 49.9, 1, 1, 1}, {50, 40, 30, 20, 10}, {50, 40, 39.9, 1, 1}},
+           options);
+  EXPECT_EQ(heard, (std::vector<int>{0, 1, 2, 3, 0, 1, 2, 3, 0, 2, 3, 0, 2, 2}));
+  Notes kept;
+  for (const std::string& note : outcome.notes) {
+    if (note.starts_with("keep")) kept.push_back(note);
+  }
+  EXPECT_EQ(kept, (Notes{"keep 0 2 3", "keep 0 1", "keep 1"}));
+  expect_losses(outcome.result.fits[0].losses, {50, 40, 30, 29.9});
+  expect_losses(outcome.result.fits[1].losses, {50, 49.9});
+  expect_losses(outcome.result.fits[2].losses, {50, 40, 30, 20, 10});
+  expect_losses(outcome.result.fits[3].losses, {50, 40, 39.9});
+  EXPECT_EQ(outcome.result.fits[2].stop_reason, "max_iter");
+  EXPECT_EQ(outcome.result.fits[3].stop_reason, "converged");
+  for (const auto& factors : outcome.result.factors) EXPECT_EQ(factors.h.size(), 1U);
+}
+
+TEST(LoopScriptTest, CheckpointsHoldTheFactorsOfAllFits) {
+  AlsOptions options = passes(2);
+  options.drop_finished = true;
+  options.checkpoint = [](const LoopState&) {};
+  EXPECT_THROW(play({{50, 40}}, options), Error);
 }
 
 TEST(LoopScriptTest, AFitInBfloat16EndsInTheComputeTypeForWhatFollows) {

@@ -169,45 +169,16 @@ TEST_P(LoopStepTest, AnIterationIsAnExactStepOfAls) {
   }
 }
 
-/// Blocks of another source with a diagonal for every row.
-template <class T>
-class DiagonalSource final : public BlockSource {
- public:
-  DiagonalSource(MatrixSource source, const Matrix& diagonal)
-      : source_(std::move(source)),
-        columns_(diagonal.columns),
-        diagonal_(diagonal.values.begin(), diagonal.values.end()) {}
-  [[nodiscard]] std::int64_t rows() const override { return source_.rows(); }
-  void rewind() override { source_.rewind(); }
-  bool next(Block& block) override {
-    if (!source_.next(block)) return false;
-    block.row_diagonal = diagonal_.data() + block.first_row * columns_;
-    return true;
-  }
-
- private:
-  MatrixSource source_;
-  std::int64_t columns_;
-  std::vector<T> diagonal_;
-};
-
 TEST_P(LoopStepTest, ADiagonalPerRowIsAddedToItsGramMatrix) {
-  const Coupled data(random, 530, {3});
+  Coupled data(random, 530, {3});
+  testing::give_each_row_a_group(data.problem);
   const Matrix diagonal = testing::make_matrix(530, 3, [&](auto, auto) {
     return static_cast<float>(random.chance(0.3) ? 0 : random.uniform(0, 50));
   });
   const auto backend = backend_for(data);
-  Reducer reducer;
-  Matrix w(530, 3);
-  const auto encode_with = [&](auto zero) {
-    using T = decltype(zero);
-    DiagonalSource<T> source(data.source(100), diagonal);
-    std::vector<T> out(w.values.size());
-    MemorySink sink(out.data(), 3 * sizeof(T));
-    als_encode(*backend, data.problem, source, reducer, data.sum_of_squares(), false, &sink);
-    std::copy(out.begin(), out.end(), w.values.begin());
-  };
-  GetParam() ? encode_with(double{}) : encode_with(float{});
+  backend->set_group_norms(testing::norms_for(diagonal.values).data());
+  EncodeResult encoded;
+  const Matrix w = encode(*backend, data, encoded, false);
   Matrix g(3, 3), b(530, 3);
   for (std::size_t v = 0; v < 5; ++v) {
     const double weight = data.problem.views[v].weight;

@@ -74,6 +74,32 @@ TEST_P(ReseedTest, ADeadComponentIsGivenTheRowOfLargestResidual) {
   }
 }
 
+TEST_P(ReseedTest, ARowCountsWithItsWeight) {
+  Coupled data(random, 600, {3});
+  kill(data, 1);
+  std::vector<double>& weight = data.problem.row_terms.weight;
+  for (int i = 0; i < 600; ++i) weight.push_back(random.uniform(0, 1));
+  const auto backend = backend_for(data);
+  std::vector<Matrix> h;
+  for (int v = 0; v < 5; ++v) h.push_back(factor(*backend, data.problem, v));
+  EncodeResult encoded;
+  auto residuals = row_residuals(data, encode(*backend, data, encoded, false), h);
+  const auto without = std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
+  weight[static_cast<std::size_t>(without)] = 0.1;
+  for (std::size_t i = 0; i < residuals.size(); ++i) residuals[i] *= weight[i];
+  const auto worst = std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
+  ASSERT_NE(worst, without);
+
+  const auto weighted = backend_for(data);
+  MatrixSource source = data.source(100);
+  EXPECT_EQ(reseed(*weighted, data.problem, source, 0, {1}).reseeded, 1);
+  const Matrix found = factor(*weighted, data.problem, 0);
+  for (std::int64_t j = 0; j < found.columns; ++j) {
+    const double expected = data.views[0].values(worst, j);
+    EXPECT_EQ(found(1, j), GetParam() ? expected : double(static_cast<float>(expected)));
+  }
+}
+
 TEST_P(ReseedTest, TheLoopRevivesComponentsAndTheLossKeepsFalling) {
   Coupled data(random, 600, {3});
   kill(data, 0);

@@ -81,12 +81,16 @@ TEST_F(ActiveSetTest, NothingPositiveGivesZero) {
 TEST_F(ActiveSetTest, FinishesWhatTheRoundsLeave) {
   // One round is not enough for many rows, which go through the active-set solver, and end where
   // many rounds end.
-  const testing::Coupled data(random, 70, {2, 5});
+  testing::Coupled data(random, 70, {2, 5});
+  testing::give_each_row_a_group(data.problem);
   testing::Session<double> pivoted(data), finished(data, 1);
-  const std::vector<double> diagonal(70 * 7, 0.25);
-  for (const double* added : {static_cast<const double*>(nullptr), diagonal.data()}) {
-    pivoted.pass(PassMode::kFit, 100, added);
-    finished.pass(PassMode::kFit, 100, added);
+  for (const double added : {0.0, 0.25}) {
+    const std::vector<double> norms = testing::norms_for(std::vector<double>(70 * 7, added));
+    for (const auto* session : {&pivoted, &finished}) {
+      session->backend->set_group_norms(norms.data());
+    }
+    pivoted.pass(PassMode::kFit);
+    finished.pass(PassMode::kFit);
     const double largest = *std::max_element(pivoted.w.values.begin(), pivoted.w.values.end());
     for (std::size_t i = 0; i < pivoted.w.values.size(); ++i) {
       EXPECT_NEAR(finished.w.values[i], pivoted.w.values[i], 1e-6 * largest);

@@ -70,18 +70,40 @@ TEST_F(FactorTest, StepsTouchTheirOwnFitOnly) {
   }
 }
 
-TEST_F(FactorTest, AViewMayHaveItsOwnC) {
-  Coupled data(random, 50, {2});
-  data.problem.views_share_c = false;
-  // Either every view gets its C, or what is not there yet is refused.
-  try {
-    Session<float> session(data);
+TEST_F(FactorTest, KeptFitsGoOnAsIfTheyHadBeenAlone) {
+  Coupled data(random, 700, {2, 3, 1});
+  data.problem.group_penalty = 2;
+  data.problem.row_terms.num_groups = 3;
+  for (int i = 0; i < 700; ++i) data.problem.row_terms.group.push_back(i % 3);
+  Session<double> session(data);
+  for (int step = 0; step < 2; ++step) {
     session.pass(PassMode::kFit);
-    for (int v = 0; v < data.problem.num_views(); ++v) {
-      EXPECT_GT(session.backend->c(v)[0], 0) << "view " << v;
-    }
-  } catch (const Error&) {
+    session.backend->solve_h();
+    for (int fit = 0; fit < 3; ++fit) session.backend->advance(fit, 0.4 * step);
   }
+  Session<double> all(data);
+  for (int v = 0; v < data.problem.num_views(); ++v) {
+    all.backend->set_input(
+        v, testing::factor_of(*session.backend, data.problem, Factor::kInput, v).values.data());
+  }
+  all.backend->set_group_norms(session.backend->group_norms().data());
+  all.pass(PassMode::kFit);
+
+  session.backend->keep({0, 2});
+  EXPECT_EQ(session.backend->group_norms().size(), 9U);
+  data.problem.ranks = {2, 1};
+  EXPECT_EQ(testing::factor_of(*session.backend, data.problem, Factor::kPrevious, 2).rows, 3);
+  session.k = 3;
+  session.w = Matrix(700, 3);
+  session.pass(PassMode::kFit);
+  for (int i = 0; i < 700; ++i) {
+    EXPECT_EQ(session.w(i, 0), all.w(i, 0));
+    EXPECT_EQ(session.w(i, 1), all.w(i, 1));
+    EXPECT_EQ(session.w(i, 2), all.w(i, 5));
+  }
+  const auto c = session.backend->c(kEveryRow), expected = all.backend->c(kEveryRow);
+  EXPECT_EQ(c[1], expected[1]);
+  EXPECT_EQ(c[8], expected[35]);
 }
 
 TEST_F(FactorTest, Float64ProblemsRefuseBFloat16AndGoOn) {

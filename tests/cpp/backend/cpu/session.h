@@ -53,14 +53,13 @@ struct Session {
     }
   }
 
-  void pass(PassMode mode, std::int64_t block_rows = 100, const T* diagonal = nullptr) {
+  void pass(PassMode mode, std::int64_t block_rows = 100) {
     MatrixSource source = data.source(block_rows);
     std::vector<T> out(w.values.size());
     backend->begin_pass(mode);
     Block block;
     if (between) between();
     while (source.next(block)) {
-      if (diagonal != nullptr) block.row_diagonal = diagonal + block.first_row * k;
       backend->process(block, out.data() + block.first_row * k);
     }
     const std::span<const double> result = backend->end_pass();
