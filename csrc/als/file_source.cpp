@@ -72,7 +72,6 @@ void FileSource::rewind() {
   prefetcher_ = std::make_unique<Prefetcher<Loaded>>(
       static_cast<std::int64_t>(missing), 1,
       [this, loaded](std::int64_t i) { return load(loaded + static_cast<std::size_t>(i)); });
-  will_need(blocks_[loaded]);
 }
 
 void FileSource::finish_block() {
@@ -109,8 +108,6 @@ bool FileSource::next(Block& block) {
 }
 
 FileSource::Loaded FileSource::load(std::size_t index) const {
-  // The disk gets its next orders while the last ones are waited for.
-  if (index + 1 < blocks_.size()) will_need(blocks_[index + 1]);
   const Range& range = blocks_[index];
   Loaded loaded;
   for (std::size_t v = 0; v < views_.size(); ++v) {
@@ -124,18 +121,9 @@ FileSource::Loaded FileSource::load(std::size_t index) const {
       map_rows(view, v, range, loaded);
     }
   }
+  // The system reads ahead of this by itself, in larger pages than when it is asked to.
   for (const auto& mapping : loaded.mappings) mapping->populate();
   return loaded;
-}
-
-void FileSource::will_need(const Range& range) const noexcept {
-  if (options_.selection) return;
-  for (std::size_t v = 0; v < views_.size(); ++v) {
-    const std::size_t index = file_of(edges_[v], range.first);
-    const FileRows& rows = views_[v].files[index];
-    const std::int64_t offset = rows.offset + bytes_of(views_[v], range.first - edges_[v][index]);
-    File::will_need(rows.path, offset, static_cast<std::size_t>(bytes_of(views_[v], range.rows)));
-  }
 }
 
 void FileSource::map_rows(const FileView& view, std::size_t v, const Range& range,

@@ -65,7 +65,6 @@ class FileSource final : public BlockSource {
   void cut_blocks(std::int64_t block_rows);
   void finish_block();
   [[nodiscard]] Loaded load(std::size_t index) const;
-  void will_need(const Range& range) const noexcept;
   void map_rows(const FileView& view, std::size_t v, const Range& range, Loaded& to) const;
   void copy_rows(const FileView& view, std::size_t v, const Range& range, Loaded& to) const;
   [[nodiscard]] std::int64_t source_row(std::int64_t row) const {

@@ -60,17 +60,6 @@ void File::check_size(std::int64_t bytes) const {
   if (status.st_size < bytes) fail_short(path_);
 }
 
-void File::will_need([[maybe_unused]] const std::string& path, [[maybe_unused]] std::int64_t offset,
-                     [[maybe_unused]] std::size_t bytes) noexcept {
-#ifdef POSIX_FADV_WILLNEED
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return;
-  static_cast<void>(
-      posix_fadvise(descriptor, offset, static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
-  close(descriptor);
-#endif
-}
-
 FileMapping::FileMapping(const File& file, std::int64_t offset, std::size_t bytes)
     : path_(file.path()), end_(offset + static_cast<std::int64_t>(bytes)), bytes_(bytes) {
   file.check_size(end_);

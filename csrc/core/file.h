@@ -24,8 +24,6 @@ class File {
   void read(std::int64_t offset, std::size_t bytes, void* out) const;
   /// Throws unless the file has at least so many bytes.
   void check_size(std::int64_t bytes) const;
-  /// Asks the system to start reading. Only advice: nothing happens where that is not possible.
-  static void will_need(const std::string& path, std::int64_t offset, std::size_t bytes) noexcept;
 
  private:
   std::string path_;
