@@ -17,7 +17,7 @@ SHAPES = {
 
 
 class FakeStore:
-    """Reads rows of pixel views as a store does."""
+    """Reads rows of its views as a store does."""
 
     def __init__(
         self,
@@ -35,14 +35,13 @@ class FakeStore:
         self.attributes = attributes or {}
         self.fingerprint = "the store"
         random = np.random.default_rng(5)
-        self.pixels = {
+        self.arrays = {
             name: random.random((n_examples, view.n_columns), np.float32)
             for name, view in self.views.items()
-            if name.startswith("input.")
         }
 
     def read(self, view, rows=None):
-        return self.pixels[view][rows]
+        return self.arrays[view][rows]
 
 
 class FakeFit:

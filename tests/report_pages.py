@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cofactor.concepts import Table
+
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source"}
 HIDDEN = {"style", "script", "title"}
 
@@ -96,3 +98,32 @@ def sprite_of(path: Path, place: int, height: int, width: int) -> np.ndarray:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def of_network(concepts) -> dict:
+    """Return tables as `cofactor.importance` makes them, by class and by concept, of a draw."""
+    random = np.random.default_rng(7)
+    by_class, by_concept = [], []
+    sizes = np.bincount(concepts.labels)
+    for r in range(concepts.n_concepts):
+        for c, name in enumerate(concepts.class_names):
+            by_class.append(("conv", r, c, name, sizes[c], *random.random(2), *_accuracy(random)))
+        by_concept.append(("fc", r, sizes.sum(), *random.random(2), *_accuracy(random)))
+    values = ["n_examples", "kl", "changed", "accuracy", "accuracy_drop"]
+    replaced = [(layer, 60, *random.random(3), *_accuracy(random)) for layer in ("conv", "fc")]
+    return {
+        "importance": [
+            _table(["layer", "concept", "class", "name", *values], by_class),
+            _table(["layer", "concept", *values], by_concept),
+        ],
+        "reconstruction": _table(["layer", *values[:3], "relative_error", *values[3:]], replaced),
+    }
+
+
+def _accuracy(random) -> tuple[float, float]:
+    return random.random(), random.uniform(-0.2, 0.8)
+
+
+def _table(names, rows) -> Table:
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return Table({name: np.array(column) for name, column in columns})

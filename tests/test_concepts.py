@@ -289,7 +289,7 @@ def test_images_and_their_masks(concepts):
     images = concepts.images([3, 9])
     assert images.shape == (2, 6, 8, 3)
     for c in range(3):
-        pixels = concepts.store.pixels[f"input.{c}"][9].reshape(6, 8)
+        pixels = concepts.store.arrays[f"input.{c}"][9].reshape(6, 8)
         np.testing.assert_array_equal(images[1, :, :, c], pixels)
     rows = concepts.top_examples(1, 4)["example"]
     image = concepts.concept_image(1)
@@ -303,7 +303,7 @@ def test_images_and_their_masks(concepts):
 
 def test_stored_bytes_are_brought_to_one(concepts):
     for view in concepts.pixel_views:
-        concepts.store.pixels[view] *= 255
+        concepts.store.arrays[view] *= 255
     assert 0.9 < concepts.images(range(60)).max() <= 1
 
 
@@ -329,7 +329,7 @@ def test_saliency_without_pixels_is_at_the_size_of_the_layer():
 def test_cka_of_views_as_captured_and_as_given_back(concepts):
     captured = {view: np.random.default_rng(1).random((60, H.shape[1]), np.float32)
                 for view, H in concepts.nmf.components_.items()}  # fmt: skip
-    concepts.store.pixels = captured
+    concepts.store.arrays = captured
     table = concepts.cka()
     assert len(table) == 10 * 11 / 2
     every = {(v, "captured"): x for v, x in captured.items()}

@@ -44,7 +44,8 @@ def test_what_is_written(written):
         "nearest_concepts", "class_shares", "class_distances", "superclass_shares", "view_shares",
         "top_examples", "neurons-conv", "neurons-fc", "coherence", "eigenvalues", "clusters",
         "cluster_sizes", "closest_pairs", "examples", "example_concepts", "neighbors",
-        "accuracy_by_impurity", *(f"similarity-{view}" for view in ("W", *SHAPES)),
+        "accuracy_by_impurity", "cka", "saliency",
+        *(f"similarity-{view}" for view in ("W", *SHAPES)),
     }  # fmt: skip
     assert [path.name for path in written.parent.iterdir()] == ["out"]
 
@@ -73,6 +74,7 @@ def test_tables_are_those_of_the_concepts(written, concepts):
         ("scores", concepts.scores()),
         ("class_shares", concepts.class_table()),
         ("view_shares", concepts.view_shares()),
+        ("cka", concepts.cka()),
     ):
         expected = [{key: str(value) for key, value in row.items()} for row in table.rows()]
         assert tables[name] == expected
@@ -130,7 +132,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path):
     fit, store = planted()
     out = report(Concepts(fit, store), tmp_path / "out").parent
     before = contents(tmp_path)
-    del store.pixels["input.2"]
+    del store.arrays["input.2"]
     with pytest.raises(KeyError):
         report(Concepts(fit, store), out)
     with pytest.raises(KeyError):

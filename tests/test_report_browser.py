@@ -13,7 +13,7 @@ import pytest
 from cofactor.concepts import Concepts
 from cofactor.report import report
 from fake_fit import planted
-from report_pages import is_rounded, read_tables
+from report_pages import is_rounded, of_network, read_tables
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is absent")
 
@@ -44,7 +44,8 @@ def concepts():
 
 @pytest.fixture(scope="module")
 def folder(concepts, tmp_path_factory):
-    return report(concepts, tmp_path_factory.mktemp("browser") / "out", title="A page").parent
+    out = tmp_path_factory.mktemp("browser") / "out"
+    return report(concepts, out, title="A page", **of_network(concepts)).parent
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def written(concepts, tmp_path_factory):
 
 def test_sheets_hold_the_pixels_of_the_store(written, concepts):
     store, size = concepts.store, (6, 8)
-    expected = np.stack([store.pixels[f"input.{c}"].reshape(-1, *size) for c in range(3)], axis=-1)
+    expected = np.stack([store.arrays[f"input.{c}"].reshape(-1, *size) for c in range(3)], axis=-1)
     expected = np.rint(255 * expected)
     for r in range(4):
         for place, example in enumerate(concepts.top_examples(r, 6)["example"]):
@@ -47,11 +47,31 @@ def test_sheets_hold_the_pixels_of_the_store(written, concepts):
             np.testing.assert_array_equal(shown, np.rint(255 * picture))
 
 
+def test_examples_are_lit_by_the_maps_of_a_concept(written, concepts):
+    """A row of the sheet per layer with positions; all examples are on one scale."""
+    for r in range(4):
+        examples = concepts.top_examples(r, 6)["example"]
+        maps = concepts.saliency(r, "conv", examples)
+        pictures = np.rint(255 * concepts.images(examples))
+        for place, (picture, light) in enumerate(zip(pictures, maps / maps.max(), strict=True)):
+            shown = sprite_of(written / f"images/saliency/{r:03}.png", place, 6, 8)
+            for y, x, channel in np.ndindex(shown.shape):
+                dark = picture[y, x].mean() / 4
+                expected = dark + light[y, x] * (picture[y, x, channel] - dark)
+                assert abs(shown[y, x, channel] - expected) <= 0.5 + 1e-9
+
+
+def test_grey_examples_are_lit_too(tmp_path):
+    fit, store = planted(shapes={"input.0": (6, 8), "conv": (2, 3, 4)})
+    folder = report(Concepts(fit, store), tmp_path / "out").parent
+    assert pixels_of(folder / "images/saliency/000.png").shape == (6, 8 * 8)
+
+
 def test_thumbnails_are_in_the_order_of_the_examples(tmp_path):
     """WebP rounds: flat pictures of different grey come back within a few steps."""
     fit, store = planted(n_examples=300, shapes={"input.0": (6, 8)})
     grey = np.linspace(0, 1, 300, dtype=np.float32)
-    store.pixels = {view: np.repeat(grey[:, None], 48, axis=1) for view in store.pixels}
+    store.arrays = {view: np.repeat(grey[:, None], 48, axis=1) for view in store.arrays}
     folder = report(Concepts(fit, store), tmp_path / "out").parent
     sheets = sorted((folder / "images/examples").iterdir())
     assert [sheet.name for sheet in sheets] == ["000.webp", "001.webp"]
@@ -91,12 +111,12 @@ def test_other_numbers_of_channels(channels, tmp_path):
 
 def test_pixels_may_be_stored_as_bytes(tmp_path):
     fit, store = planted(shapes={f"input.{c}": (6, 8) for c in range(2)})
-    store.pixels = {view: np.rint(255 * pixels) for view, pixels in store.pixels.items()}
+    store.arrays = {view: np.rint(255 * pixels) for view, pixels in store.arrays.items()}
     concepts = Concepts(fit, store)
     folder = report(concepts, tmp_path / "out").parent
     example = int(concepts.top_examples(0, 1)["example"][0])
     picture = sprite_of(folder / "images/top/000.png", 0, 6, 8)
-    np.testing.assert_array_equal(picture[..., 1], store.pixels["input.1"][example].reshape(6, 8))
+    np.testing.assert_array_equal(picture[..., 1], store.arrays["input.1"][example].reshape(6, 8))
 
 
 def test_large_images_are_reduced(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from cofactor.concepts import Concepts
 from cofactor.report import report
 from fake_fit import SHAPES, FakeFit, FakeStore, planted
-from report_pages import Page, contents, is_rounded, pages_of, read_tables
+from report_pages import Page, contents, is_rounded, of_network, pages_of, read_tables
 
 NAMES = ["<script>alert(1)</script>", '"><img src=x>', "c&d", "e{{ 7 * 7 }}</script>"]
 
@@ -25,19 +25,22 @@ def concepts():
 
 @pytest.fixture(scope="module")
 def written(concepts, tmp_path_factory):
-    return report(concepts, tmp_path_factory.mktemp("report") / "out", n_top=6).parent
+    out = tmp_path_factory.mktemp("report") / "out"
+    return report(concepts, out, n_top=6, **of_network(concepts)).parent
 
 
 def test_every_number_is_that_of_its_cell(written):
     tables = read_tables(written)
-    count = 0
+    count, shown = 0, set()
     for page in pages_of(written):
         for text, value, of in page.numbers:
             table, row, column = of.split("/")
             assert tables[table][int(row)][column] == value, (page.path, of)
             assert is_rounded(text, float(value)), (page.path, of, text, value)
             count += 1
+            shown.add(table)
     assert count > 400
+    assert {"cka", "saliency", "importance", "class_importance", "reconstruction"} <= shown
 
 
 def test_sentences_have_no_other_numbers(written):

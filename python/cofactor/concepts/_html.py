@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LARGEST_NUMBER = 50
 _N_EXAMPLES = 5
 _SIDE = 40
+_NUMBERS = {"entropy", "weight", "cluster"}
 
 
 def overview_html(concepts: Concepts) -> str:
@@ -36,7 +37,7 @@ def overview_html(concepts: Concepts) -> str:
     lines = [
         f"<p>{escape(repr(concepts))}</p>",
         "<table><thead><tr>",
-        *(f'<th scope="col" style="text-align:left">{head}</th>' for head in heads),
+        *(f'<th scope="col" style="{_style(head)}">{head}</th>' for head in heads),
         "</tr></thead><tbody>",
     ]
     for row in rows:
@@ -45,12 +46,23 @@ def overview_html(concepts: Concepts) -> str:
             names = [row.get(f"class_{place}", "") for place in (1, 2, 3)]
             cells += [escape(", ".join(filter(None, names))), f"{row['entropy']:.2f}"]
         cells += [f"{row['weight_share']:.1%}", f"{row['cluster_size']:,}"]
-        filled = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)
+        filled = "".join(
+            f'<td style="{_style(head)}">{cell}</td>'
+            for head, cell in zip(heads[1:], cells, strict=True)
+        )
         lines.append(f'<tr><th scope="row">{row["concept"]}</th>{filled}</tr>')
     lines.append("</tbody></table>")
+    told = "Weight: part of all that the fit reconstructs. Cluster: examples strongest in it."
+    if has_classes:
+        told += " Entropy: of its weight over the classes, in nats; 0 is a single class."
+    lines.append(f"<p>{told}</p>")
     if len(rows) < concepts.n_concepts:
         lines.append(f"<p>The {len(rows)} heaviest of {concepts.n_concepts} concepts.</p>")
     return "\n".join(lines)
+
+
+def _style(head: str) -> str:
+    return f"text-align:{'right' if head in _NUMBERS else 'left'};padding:2px 10px"
 
 
 def _strips(concepts: Concepts, numbers: list[int]) -> dict[int, str]:

@@ -190,13 +190,13 @@ class ViewAnalyses(ConceptsBase):
         -------
         Table
             A row per unordered pair: `view` and `other`, each with `view_is` and `other_is`
-            "captured" or "reconstructed" (``W H_v``); `cka`, `cka_debiased` as the function
-            `linear_cka`; `n_examples` that it is of.
+            "captured" (those of the store alone) or "reconstructed" (``W H_v``); `cka`,
+            `cka_debiased` as the function `linear_cka`; `n_examples` that it is of.
 
         Raises
         ------
         ValueError
-            If there is no store.
+            If there is no store, or fewer than four examples.
         """
         store = self.store
         if store is None:
@@ -206,6 +206,8 @@ class ViewAnalyses(ConceptsBase):
         kinds: dict[str, tuple[str, str]] = {}
         for kind in ("captured", "reconstructed"):
             for view, H in self._components.items():
+                if kind == "captured" and view not in store.views:
+                    continue
                 name = f"{len(kinds)}"
                 kinds[name] = (view, kind)
                 sources[name] = (

@@ -12,6 +12,9 @@ from cofactor.report._images import Images
 from cofactor.report._rows import Row, grouped, rows_of
 from cofactor.report._tables import file_names
 
+# Classes that are named beside the importance of a concept.
+N_SUFFERING = 3
+
 
 def cards_of(
     concepts: Concepts, tables: Mapping[str, Table], images: Images, n_classes: int
@@ -20,6 +23,9 @@ def cards_of(
     top = grouped(rows_of("top_examples", tables["top_examples"]), "concept")
     in_view = grouped(rows_of("view_shares", tables["view_shares"]), "concept")
     nearest = grouped(rows_of("nearest_concepts", tables["nearest_concepts"]), "concept")
+    spread = _by_concept(tables, "saliency")
+    worth = _by_concept(tables, "importance")
+    of_classes = _by_concept(tables, "class_importance")
     groups = [
         _Bars(tables[f"{by}_shares"], by, shown)
         for by, shown in (("class", n_classes), ("superclass", (n_classes + 1) // 2))
@@ -41,11 +47,14 @@ def cards_of(
                 "search": "\n".join([str(r), *names, row.get("superclass_1", "")]),
                 "top": examples,
                 "masked": _pictured(top.get(r, []), images.masked.get(r, [])),
+                "saliency": _salient(examples, images.saliency.get(r, {}), spread.get(r, [])),
                 "image": images.concepts[r] if images.concepts else None,
                 "pixels": [share for share in in_view[r] if share["view"] in concepts.pixel_views],
                 "groups": [group.of(r) for group in groups],
                 "layers": [layer.of(r, in_view[r]) for layer in layers],
                 "nearest": nearest.get(r, []),
+                "worth": _worth(worth.get(r, []), of_classes.get(r, [])),
+                "most_worth": max(worth.get(r, []), key=lambda row: row["kl"], default=None),
             }
         )
     return cards
@@ -54,6 +63,36 @@ def cards_of(
 def _pictured(rows: list[Row], pictures: list[Any]) -> list[Row]:
     """Return as many of the rows as there are pictures, with them."""
     return [{**row, "picture": picture} for row, picture in zip(rows, pictures, strict=False)]
+
+
+def _salient(
+    examples: list[Row], pictures: Mapping[str, list[Any]], spread: list[Row]
+) -> list[dict[str, Any]]:
+    """Return the examples with the maps of every layer that has some of the concept."""
+    return [
+        {
+            "layer": row["layer"],
+            "spread": row,
+            "examples": _pictured(examples, pictures[row["layer"]]),
+        }
+        for row in spread
+        if pictures.get(row["layer"])
+    ]
+
+
+def _worth(rows: list[Row], of_classes: list[Row]) -> list[Row]:
+    """Return the importance of a concept by layer, with the classes that lose most examples."""
+    by_layer = grouped(of_classes, "layer")
+    found = []
+    for row in rows:
+        suffer = [of for of in by_layer.get(row["layer"], []) if of.get("accuracy_drop", 0) > 0]
+        suffer.sort(key=lambda of: -of["accuracy_drop"] * of["n_examples"])
+        found.append({**row, "suffer": suffer[:N_SUFFERING]})
+    return found
+
+
+def _by_concept(tables: Mapping[str, Table], name: str) -> dict[int, list[Row]]:
+    return grouped(rows_of(name, tables[name]), "concept") if name in tables else {}
 
 
 class _Bars:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofactor.concepts import Concepts, Table, mask_examples
+from cofactor.concepts import Concepts, Table, mask_examples, saliency_maps
 from cofactor.concepts._pictures import to_picture
+from cofactor.report._saliency import has_positions
 from cofactor.report._sprites import Sheet, Sprite, write_sheet
 from cofactor.report._tables import file_names
 
@@ -19,8 +20,10 @@ from cofactor.report._tables import file_names
 HEAT = (232, 89, 12)
 LARGEST_THUMBNAIL = 64
 N_MASKED = 8
+N_SALIENT = 8
 N_MOSAIC = 4
 _LARGEST_STRIP = 128
+_DARK = 0.25
 # Examples of one sheet of thumbnails: few enough that those in sight load at once.
 _PER_SHEET = 256
 _PER_ROW = 16
@@ -32,6 +35,7 @@ class Images:
 
     top: dict[int, list[Sprite]] = field(default_factory=dict)
     masked: dict[int, list[Sprite]] = field(default_factory=dict)
+    saliency: dict[int, dict[str, list[Sprite]]] = field(default_factory=dict)
     mosaics: dict[int, list[Sprite]] = field(default_factory=dict)
     concepts: list[Sprite] = field(default_factory=list)
     positions: dict[str, list[Sprite]] = field(default_factory=dict)
@@ -62,7 +66,7 @@ def _has_pixels(concepts: Concepts) -> bool:
 
 
 def _write_top_examples(concepts: Concepts, top: Table, folder: Path, images: Images) -> None:
-    """Write the strongest examples of every concept, masked ones, and four of each as a tile."""
+    """Write the strongest examples of every concept: plain, masked, lit, and as a tile."""
     rows = np.unique(top["example"])
     known: dict[int, NDArray[np.float64]] = {}
     for part, pixels in _in_blocks(concepts, rows):
@@ -78,12 +82,46 @@ def _write_top_examples(concepts: Concepts, top: Table, folder: Path, images: Im
             kept = mask_examples(np.stack(shown[:N_MASKED]), concepts.concept_image(r))
             masked = [to_picture(image) for image in kept]
         images.masked[r] = write_sheet(masked, f"images/masked/{r:03}.png", folder, 8)
+        weights = top["weight"][top["concept"] == r][:N_SALIENT]
+        _write_saliency(concepts, r, pictures[:N_SALIENT], weights, folder, images)
         mosaics += [to_picture(image, LARGEST_THUMBNAIL) for image in shown[:N_MOSAIC]]
         owners += [r] * len(shown[:N_MOSAIC])
     for r, sprite in zip(
         owners, write_sheet(mosaics, "images/mosaics.png", folder, 20), strict=True
     ):
         images.mosaics.setdefault(r, []).append(sprite)
+
+
+def _write_saliency(
+    concepts: Concepts,
+    r: int,
+    pictures: list[NDArray[np.uint8]],
+    weights: NDArray[Any],
+    folder: Path,
+    images: Images,
+) -> None:
+    """Write examples lit by the maps of a concept, a row of the sheet per layer."""
+    layers = [layer for layer in concepts.layers if has_positions(concepts.shape(layer))]
+    size = pictures[0].shape[:2] if pictures else ()
+    drawn = []
+    for layer in layers if pictures else ():
+        maps = saliency_maps(weights, concepts.position_map(layer, r), size)
+        maps /= maps.max() or 1
+        drawn += [_lit(*pair) for pair in zip(pictures, maps, strict=True)]
+    sprites = write_sheet(drawn, f"images/saliency/{r:03}.png", folder, max(len(pictures), 1))
+    images.saliency[r] = {
+        layer: sprites[place * len(pictures) : (place + 1) * len(pictures)]
+        for place, layer in enumerate(layers if pictures else ())
+    }
+
+
+def _lit(picture: NDArray[np.uint8], saliency: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Light a picture by a map in [0, 1]: where that is 0, it is grey and dark."""
+    colours = picture[..., None] if picture.ndim == 2 else picture
+    light = saliency[..., None]
+    dark = _DARK * colours.mean(axis=2, keepdims=True)
+    drawn: NDArray[np.uint8] = np.rint(light * colours + (1 - light) * dark).astype(np.uint8)
+    return drawn[..., 0] if picture.ndim == 2 else drawn
 
 
 def _write_thumbnails(
@@ -107,7 +145,7 @@ def _in_blocks(
 def _write_maps(concepts: Concepts, layer: str, slug: str, folder: Path, images: Images) -> None:
     shape = concepts.shape(layer)
     every = range(concepts.n_concepts)
-    if len(shape) == 3 and shape[1:] != (1, 1):
+    if has_positions(shape):
         maps = [_heat(concepts.position_map(layer, r)) for r in every]
         path = f"images/positions/{slug}.png"
         images.positions[layer] = write_sheet(maps, path, folder, 10)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cofactor.concepts import Concepts, Table
+from cofactor.concepts import Table
 from cofactor.report._cards import cards_of
+from cofactor.report._content import Content, view_slugs
 from cofactor.report._example_data import example_data
-from cofactor.report._images import Images
-from cofactor.report._plots import Plot
+from cofactor.report._layers import layer_page
 from cofactor.report._rows import Row, grouped, rows_of
-from cofactor.report._tables import EXAMPLES, file_names
-
-
-@dataclass(frozen=True)
-class Content:
-    """What the pages show."""
-
-    concepts: Concepts
-    tables: Mapping[str, Table]
-    images: Images
-    plots: Mapping[str, Plot]
-    title: str | None
-    n_classes: int
-    version: str
+from cofactor.report._tables import EXAMPLES
 
 
 def write_pages(content: Content, folder: Path) -> None:
@@ -75,7 +61,7 @@ def write_pages(content: Content, folder: Path) -> None:
             **{"card": card, "before": before, "after": after, "names": names},
             table_names=of_concepts,
         )
-    write("layers.html", "layers.html", **_layers(content))
+    write("layers.html", "layers.html", **layer_page(content))
     write("examples.html", "examples.html", **_examples(content, cards))
     write("index.html", "index.html", **_index(content, by_weight))
 
@@ -104,6 +90,12 @@ def _index(content: Content, by_weight: list[dict[str, Any]]) -> dict[str, Any]:
         "closest": next((pair for pair in pairs if pair["view"] == EXAMPLES), None),
         "most_specific": min(specific, key=lambda card: card["entropy"], default=None),
         "curve": _curve(content),
+        "has_worth": "importance" in tables,
+        "most_important": max(
+            (card["most_worth"] for card in by_weight if card["most_worth"]),
+            key=lambda row: row["kl"],
+            default=None,
+        ),
         "table_names": list(tables),
     }
 
@@ -115,41 +107,6 @@ def _curve(content: Content) -> dict[str, Row] | None:
     rows = rows_of("accuracy_by_impurity", content.tables["accuracy_by_impurity"])
     part = next(row for row in rows if row["share"] >= 0.25)
     return {"whole": rows[-1], "part": part}
-
-
-def _layers(content: Content) -> dict[str, Any]:
-    concepts, tables = content.concepts, content.tables
-    coherence = {row["view"]: row for row in rows_of("coherence", tables["coherence"])}
-    clusters = {row["view"]: row for row in rows_of("clusters", tables["clusters"])}
-    eigenvalues = grouped(rows_of("eigenvalues", tables["eigenvalues"]), "view")
-    pairs = grouped(rows_of("closest_pairs", tables["closest_pairs"]), "view")
-    facts = {row["view"]: row for row in rows_of("views", tables["views"])}
-    views = [
-        {
-            "name": view,
-            "slug": slug,
-            "is_examples": view == EXAMPLES and view not in facts,
-            "facts": facts.get(view),
-            "called": _called(concepts, view),
-            "coherence": coherence[view],
-            "clusters": clusters[view],
-            "first": eigenvalues[view][0],
-            "pairs": pairs.get(view, [])[:3],
-            "similarity": content.plots[f"similarity-{slug}"],
-            "eigenvalues": content.plots[f"eigenvalues-{slug}"],
-            "sizes": content.plots[f"clusters-{slug}"],
-        }
-        for view, slug in view_slugs(concepts).items()
-    ]
-    of_views = [row for view, row in coherence.items() if view in facts]
-    known = [row for row in of_views if np.isfinite(row["mean"])]
-    similarities = [name for name in tables if name.startswith("similarity-")]
-    return {
-        "views": views,
-        "most_distinct": min(known, key=lambda row: row["mean"], default=None),
-        "table_names": ["coherence", "eigenvalues", "clusters", "cluster_sizes", "closest_pairs",
-                        *similarities],
-    }  # fmt: skip
 
 
 def _examples(content: Content, cards: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,21 +123,10 @@ def _examples(content: Content, cards: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def view_slugs(concepts: Concepts) -> dict[str, str]:
-    """Return how the examples and every view are called in file names and links."""
-    return file_names([EXAMPLES, *concepts.views])
-
-
 def _of_concepts(tables: Mapping[str, Table]) -> list[str]:
     named = ("concepts", "top_examples", "class_shares", "superclass_shares", "view_shares",
-             "nearest_concepts")  # fmt: skip
+             "saliency", "nearest_concepts", "importance", "class_importance")  # fmt: skip
     return [name for name in tables if name in named or name.startswith("neurons-")]
-
-
-def _called(concepts: Concepts, view: str) -> str:
-    if view not in concepts.views:
-        return "examples"
-    return "pixels" if view in concepts.pixel_views else "neurons"
 
 
 def _count(value: float) -> str:
@@ -193,4 +139,4 @@ def _decimal(value: float | None, digits: int = 3) -> str:
 
 
 def _percent(value: float) -> str:
-    return "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
+    return "<0.1%" if 0 < value < 0.0005 else f"{100 * value:z.1f}%"

@@ -62,7 +62,8 @@ def draw_plots(folder: Path, slugs: dict[str, str]) -> dict[str, Plot]:
     """Draw what the tables in `folder` have, below ``folder/images/plots``, by name.
 
     `slugs` are the names of the views in file names. The names of plots are `loss`, `view_loss`,
-    `accuracy_by_impurity`, and by view `similarity-*`, `eigenvalues-*` and `clusters-*`.
+    `accuracy_by_impurity`, `cka-captured` and `cka-reconstructed`, by view `similarity-*`,
+    `eigenvalues-*` and `clusters-*`, and by layer of which it is known `importance-*`.
     """
     tables = folder / "tables"
     (folder / "images" / "plots").mkdir()
@@ -72,12 +73,18 @@ def draw_plots(folder: Path, slugs: dict[str, str]) -> dict[str, Plot]:
         ("view_loss", _view_loss),
         ("accuracy_by_impurity", _accuracy),
     ):
-        path = tables / f"{name}.csv"
-        columns = _read(path) if path.exists() else _Columns()
+        columns = _known(tables / f"{name}.csv")
         if len(next(iter(columns.values()), ())) > 1:
             plots[name] = _save(folder, name, draw(columns))
     eigenvalues, sizes = _read(tables / "eigenvalues.csv"), _read(tables / "cluster_sizes.csv")
+    cka, importance = _known(tables / "cka.csv"), _known(tables / "importance.csv")
+    for kind in ("captured", "reconstructed") if cka else ():
+        plots[f"cka-{kind}"] = _save(folder, f"cka-{kind}", _cka(cka, kind))
     for view, slug in slugs.items():
+        of_layer = importance.where("layer", view) if importance else _Columns()
+        if of_layer.get("layer"):
+            name = f"importance-{slug}"
+            plots[name] = _save(folder, name, _importance(of_layer))
         for name, drawing in (
             ("similarity", _similarity(_read(tables / f"similarity-{slug}.csv"))),
             ("eigenvalues", _eigenvalues(eigenvalues, view)),
@@ -152,21 +159,54 @@ def _similarity(columns: _Columns) -> _Drawing:
     cosines = columns.numbers("cosine").reshape(k, k)
 
     def fill(axes: Any) -> None:
-        from matplotlib.colors import LinearSegmentedColormap, to_rgba
-
-        solid = to_rgba(_ACCENT)
-        colours = LinearSegmentedColormap.from_list("heat", [(*solid[:3], 0.0), solid])
-        image = axes.imshow(cosines, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-        bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, aspect=14)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(colors=_INK, length=0)
-        bar.solids.set_edgecolor("none")
+        _heat_map(axes, cosines)
         step = -(-k // 20)
         axes.set_xticks(range(0, k, step), order[::step], rotation=90 if k > 10 else 0)
         axes.set_yticks(range(0, k, step), order[::step])
         _label(axes, "concept", "concept")
 
-    return _Drawing((4.0, 3.5), fill)
+    return _Drawing((4.0, 3.05), fill)
+
+
+def _cka(columns: _Columns, kind: str) -> _Drawing:
+    """Draw one kind of view against itself; the table has each pair once."""
+    pairs = columns.where("view_is", kind).where("other_is", kind)
+    views = list(dict.fromkeys([*pairs["view"], *pairs["other"]]))
+    a, b = ([views.index(view) for view in pairs[name]] for name in ("view", "other"))
+    values = np.full((len(views), len(views)), np.nan)
+    values[a, b] = values[b, a] = pairs.numbers("cka_debiased")
+
+    def fill(axes: Any) -> None:
+        _heat_map(axes, values)
+        names = [_plain(_shortened(view)) for view in views]
+        axes.set_xticks(range(len(views)), names, rotation=90)
+        axes.set_yticks(range(len(views)), names)
+
+    # Room below for names that stand upright.
+    return _Drawing((4.0, 3.4), fill, 0.35)
+
+
+def _heat_map(axes: Any, values: NDArray[np.float64]) -> None:
+    """Draw values from 0 to 1 as the depth of one colour, with its scale."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    solid = to_rgba(_ACCENT)
+    colours = LinearSegmentedColormap.from_list("heat", [(*solid[:3], 0.0), solid])
+    image = axes.imshow(values, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, aspect=14)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=_INK, length=0)
+    bar.solids.set_edgecolor("none")
+
+
+def _importance(columns: _Columns) -> _Drawing:
+    def fill(axes: Any) -> None:
+        axes.bar(columns.numbers("concept"), columns.numbers("kl"), color=_ACCENT, width=0.8)
+        _label(axes, "concept taken out", "mean KL, nats")
+        _whole_numbers(axes)
+        axes.margins(x=0.01)
+
+    return _Drawing((3.7, 1.9), fill)
 
 
 def _eigenvalues(columns: _Columns, view: str) -> _Drawing:
@@ -221,6 +261,13 @@ def _plain(name: str) -> str:
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
+def _shortened(name: str, length: int = 11) -> str:
+    """Leave out the middle of a long name: paths of layers differ at their ends."""
+    if len(name) <= length:
+        return name
+    return f"{name[:3]}…{name[4 - length :]}"
+
+
 def _label(axes: Any, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -268,6 +315,10 @@ def _save(folder: Path, name: str, drawing: _Drawing) -> Plot:
     for path, text in zip(paths, (light, dark), strict=True):
         (folder / path).write_text(text, encoding="utf-8")
     return Plot(*paths, round(72 * width), round(72 * height))
+
+
+def _known(path: Path) -> _Columns:
+    return _read(path) if path.exists() else _Columns()
 
 
 def _read(path: Path) -> _Columns:

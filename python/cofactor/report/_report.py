@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from cofactor._errors import require
 from cofactor._result_folder import staged
-from cofactor.concepts import Concepts
+from cofactor.concepts import Concepts, Table
 from cofactor.concepts._checks import check_count
+from cofactor.report._content import Content, view_slugs
 from cofactor.report._folder import INDEX, KIND, PARTS
 from cofactor.report._images import write_images
+from cofactor.report._importance import importance_tables
 from cofactor.report._metrics import metrics_of
-from cofactor.report._pages import Content, view_slugs, write_pages
+from cofactor.report._pages import write_pages
 from cofactor.report._plots import draw_plots
 from cofactor.report._tables import tables_of
 
@@ -29,6 +32,8 @@ def report(
     n_neurons: int = 5,
     n_classes: int = 8,
     n_examples: int = 10_000,
+    importance: Table | Sequence[Table] = (),
+    reconstruction: Table | None = None,
 ) -> Path:
     """Write pages that show every concept: examples, pixels, classes and neurons.
 
@@ -36,16 +41,19 @@ def report(
 
     - ``index.html``, the overview: loss, scores beside their baselines, a map of the concepts;
     - ``concepts/*.html``, a page per concept; ``layers.html``, how distinct the concepts are in
-      every view; ``examples.html``, every example with its concepts and its neighbours;
+      every view, and what views have in common; ``examples.html``, every example with its
+      concepts and its neighbours;
     - ``tables/*.csv``, a file per table; every number on a page is in one of them, and the plots
       are drawn from them;
     - ``metrics.json``, sizes, losses, scores, parameters and versions; no timestamps, and no
       numbers that are not finite;
-    - ``images/``, sheets of examples, concepts and maps of layers (PNG, WebP), plots (SVG);
+    - ``images/``, sheets of examples, plain, masked and lit by the maps of a concept, of concepts
+      and of maps of layers (PNG, WebP), plots (SVG);
     - ``assets/``, the style and the scripts that sort, filter and search.
 
     What is not known is left out: without pixel views there are no images of examples, without
-    labels no classes, without a history no curve.
+    labels no classes, without a history no curve. What the concepts are worth to the network takes
+    the network itself: it is shown where `importance` and `reconstruction` are given.
 
     Parameters
     ----------
@@ -63,6 +71,11 @@ def report(
         Classes shown per concept, and half as many superclasses.
     n_examples : int
         Examples that can be looked up, at most; of more, as many are taken, evenly spread.
+    importance : Table or sequence of Table, optional
+        Results of `cofactor.importance.concept_importance` for some layers. With ``by="class"``
+        the pages name the classes that lose most, too.
+    reconstruction : Table, optional
+        Result of `cofactor.importance.reconstruction_importance`.
 
     Returns
     -------
@@ -73,7 +86,7 @@ def report(
     ------
     ValueError
         If `out` is a file, or a folder that holds something other than a report; if a count is
-        below 1.
+        below 1; if `importance` or `reconstruction` is not of these concepts.
     MissingExtraError
         If Jinja, matplotlib or Pillow are absent; the extra ``report`` brings them.
 
@@ -98,12 +111,14 @@ def report(
         (n_examples, "n_examples"),
     ):
         check_count(count, name)
+    given = [importance] if isinstance(importance, Table) else list(importance)
+    of_network = importance_tables(concepts, given, reconstruction)
     for module in ("jinja2", "matplotlib", "PIL"):
         require(module, "report", "report()")
 
     out = Path(out)
     with staged(out, KIND, PARTS, index=INDEX) as folder:
-        tables = tables_of(concepts, n_top, n_neurons, n_examples)
+        tables = tables_of(concepts, n_top, n_neurons, n_examples, of_network)
         (folder / "tables").mkdir()
         for name, table in tables.items():
             table.to_csv(folder / "tables" / f"{name}.csv")

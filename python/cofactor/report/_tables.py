@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofactor.concepts import Concepts, Table
+from cofactor.report._cka import cka_tables
 from cofactor.report._examples import example_tables
 from cofactor.report._order import by_similarity
+from cofactor.report._saliency import saliency_tables
 
 # What the tables of views call the rows of W.
 EXAMPLES = "W"
@@ -20,8 +22,10 @@ N_NEAREST = 5
 N_PAIRS = 5
 
 
-def tables_of(concepts: Concepts, n_top: int, n_neurons: int, n_examples: int) -> dict[str, Table]:
-    """Return every table by the name of its CSV file."""
+def tables_of(
+    concepts: Concepts, n_top: int, n_neurons: int, n_examples: int, importance: Mapping[str, Table]
+) -> dict[str, Table]:
+    """Return every table by the name of its CSV file; those of `importance` among them."""
     k = range(concepts.n_concepts)
     similarity = concepts.similarity()
     in_w = _matrix(similarity, EXAMPLES, concepts.n_concepts)
@@ -41,6 +45,9 @@ def tables_of(concepts: Concepts, n_top: int, n_neurons: int, n_examples: int) -
         "cluster_sizes": concepts.cluster_sizes(),
         **_histories(concepts),
         **of_examples,
+        **cka_tables(concepts),
+        **saliency_tables(concepts),
+        **importance,
     }
     tables["clusters"] = _clusters(tables["cluster_sizes"])
     tables["closest_pairs"] = _closest_pairs(similarity)
