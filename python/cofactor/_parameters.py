@@ -51,7 +51,8 @@ def check_parameters(estimator: Any) -> None:
         _check_real("alpha_H", parameters["alpha_H"])
     _check_real("l1_ratio", parameters["l1_ratio"], upper=1.0)
     _check_real("group_sparsity", parameters["group_sparsity"])
-    _check_real("forget_factor", parameters["forget_factor"], upper=1.0)
+    if parameters["forget_factor"] != "auto":
+        _check_real("forget_factor", parameters["forget_factor"], upper=1.0)
     if parameters["penalty"] == "paper" and (
         parameters["alpha_H"] != "same" or parameters["l1_ratio"] != 0
     ):

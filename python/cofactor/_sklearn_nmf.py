@@ -82,8 +82,9 @@ default=None
         integers of more than 16 bits, is computed in float64.
     n_threads : int or None, default=None
         Threads to use; None is as many as the process may.
-    forget_factor : float, default=1.0
-        What the rows before a call of :meth:`partial_fit` count after it, between 0 and 1.
+    forget_factor : float or "auto", default="auto"
+        What the rows before a call of :meth:`partial_fit` count after it, between 0 and 1; see
+        :class:`cofactor.CoupledNMF`.
 
     Attributes
     ----------
@@ -146,7 +147,7 @@ default=None
         "device": [StrOptions({"auto", "cpu", "cuda"})],
         "compute": [StrOptions({"float32", "bfloat16", "auto", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "forget_factor": [Interval(Real, 0, 1, closed="both")],
+        "forget_factor": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
     }
 
     _online: CoupledNMF | None
@@ -169,7 +170,7 @@ default=None
         device: Literal["auto", "cpu", "cuda"] = "auto",
         compute: Literal["float32", "bfloat16", "auto", "float64"] = "float32",
         n_threads: int | None = None,
-        forget_factor: float = 1.0,
+        forget_factor: float | Literal["auto"] = "auto",
     ) -> None:
         self.n_components = n_components
         self.init = init
