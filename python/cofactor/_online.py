@@ -70,13 +70,13 @@ class OnlineState:
 
     def forgotten(self, factor: float | str, n_new: float) -> OnlineState:
         """Let every example count less, before so many new ones."""
-        if isinstance(factor, str):
-            factor = (self.n_seen / (self.n_seen + n_new)) ** _FADING
+        share = self.n_seen / (self.n_seen + n_new)
+        kept = share**_FADING if isinstance(factor, str) else float(factor)
         return replace(
             self,
-            sums=self.sums * factor,
-            squares=[square * factor for square in self.squares],
-            n_examples=self.n_examples * factor,
+            sums=self.sums * kept,
+            squares=[square * kept for square in self.squares],
+            n_examples=self.n_examples * kept,
         )
 
 
