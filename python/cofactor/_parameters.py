@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._arrays import real_numbers
 from ._memory import parse_memory
 
 __all__ = [
     "Penalties",
     "check_fixed",
     "check_groups",
+    "check_is_mapping",
     "check_parameters",
     "check_start",
     "resolve_weights",
@@ -132,17 +134,26 @@ def resolve_weights(
     return result
 
 
+def check_is_mapping(H: Any) -> None:
+    """Raise TypeError unless a caller's factors are named by view."""
+    if not isinstance(H, Mapping):
+        raise TypeError(
+            f"H has type {type(H).__name__}; expected a mapping from view name to components"
+        )
+
+
 def check_start(
     H: Mapping[str, npt.ArrayLike], columns: Mapping[str, int], n_components: int
 ) -> list[npt.NDArray[np.float64]]:
     """Bring a caller's factors for these views into their order, after checking them."""
+    check_is_mapping(H)
     if set(H) != set(columns):
         raise ValueError(
             f"H has views {', '.join(map(repr, H))}; expected {', '.join(map(repr, columns))}"
         )
     start = []
     for name, d in columns.items():
-        factor = np.asarray(H[name], dtype=np.float64)
+        factor = real_numbers(H[name], f"H[{name!r}]")
         if factor.shape != (n_components, d):
             raise ValueError(
                 f"H[{name!r}] has shape {factor.shape}; expected {(n_components, d)}, that is "
