@@ -37,6 +37,8 @@ def read_cold(store: Path, work: Callable[[], object]) -> int:
 
     before = read()
     work()
+    if read() == before:
+        raise SystemExit(f"{store} stayed in the page cache: another process may have it mapped")
     return read() - before
 
 
