@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import cofactor as cf
+from cofactor import selection
 
 QUICK = {"max_iter": 2, "tol": 0, "n_threads": 1}
 REFUSED = (ValueError, TypeError)
@@ -202,6 +203,20 @@ bad_coupled_options = st.one_of(
             )
         }
     ),
+    st.fixed_dictionaries({"penalty": st.sampled_from(["newspaper", 1, True, ["paper"]])}),
+    st.fixed_dictionaries(
+        {
+            "group_sparsity": st.one_of(
+                not_numbers, st.floats(max_value=-1e-12), st.sampled_from([np.nan, np.inf, 1.0])
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {"forget_factor": st.sampled_from([-0.1, 1.1, np.nan, np.inf, "never", None, [1], True])}
+    ),
+    st.fixed_dictionaries({"max_memory": st.sampled_from([0, -1, 2.5, "much", "2 XB", [1]])}),
+    st.just({"penalty": "paper", "alpha_H": 1.0}),
+    st.just({"penalty": "paper", "l1_ratio": 0.5}),
     st.fixed_dictionaries({"acceleration": st.sampled_from(["warp", 1, ["auto"]])}),
     st.fixed_dictionaries({"callback": st.sampled_from([3, "print", [print]])}),
 )
@@ -212,6 +227,129 @@ bad_coupled_options = st.one_of(
 def test_coupled_nmf_refuses_bad_parameters(x: np.ndarray, options: dict[str, Any]) -> None:
     views = {"a": x + 1.0, "b": np.ones((len(x), 3), "f4")}
     refused(cf.CoupledNMF(**{"n_components": 1, **options}).fit, views)
+
+
+N = 6
+GOOD_VIEWS = {"a": np.ones((N, 3), "f4"), "b": np.ones((N, 2), "f4")}
+wrong_lengths = st.integers(0, 9).filter(lambda n: n != N)
+no_columns = st.one_of(
+    st.sampled_from(["x", b"x", 3, 2.5, object(), len, {}, {1.0}, [[1.0]] * N, [None] * N]),
+    st.builds(lambda n: np.ones(n), wrong_lengths),
+    st.builds(lambda n: np.ones((N, n)), st.integers(0, 3)),
+    st.just(np.ones(N, complex)),
+    st.just(np.full(N, "2020-01-01", "M8[D]")),
+    st.just(np.array([{}] * N, dtype=object)),
+)
+
+
+@st.composite
+def with_bad_entry(draw: Draw, bad: st.SearchStrategy[float]) -> np.ndarray:
+    values = np.ones(N)
+    values[draw(st.integers(0, N - 1))] = draw(bad)
+    return values
+
+
+bad_terms = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "sample_weight": st.one_of(
+                no_columns,
+                with_bad_entry(st.one_of(st.floats(max_value=-5e-324), st.just(np.nan))),
+                with_bad_entry(st.sampled_from([np.inf, -np.inf])),
+                st.just(np.zeros(N)),
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "mask": st.one_of(
+                no_columns.filter(lambda mask: not (isinstance(mask, dict) and not mask)),
+                st.builds(lambda column: {"a": column}, no_columns),
+                st.builds(lambda column: {"c": column}, no_columns),
+                st.just({"a": np.ones(N)}),
+                st.just({"a": [1] * N}),
+                st.builds(
+                    lambda i: {"a": np.arange(N) != i, "b": np.arange(N) != i},
+                    st.integers(0, N - 1),
+                ),
+            )
+        }
+    ),
+    st.fixed_dictionaries({"groups": no_columns}),
+    st.just({"groups": np.ones(N)}),
+    st.fixed_dictionaries(
+        {"fixed": st.sampled_from([["a"], ["c"], "a", 3, [3], [None], ["a", "a"], [["a"]], len])}
+    ),
+    st.fixed_dictionaries(
+        {
+            "H": st.one_of(
+                bad_arrays.filter(lambda H: H is not None),
+                st.builds(lambda bad: {"a": bad, "b": np.ones((1, 2))}, bad_arrays),
+                st.sampled_from([{}, {"a": np.ones((1, 3))}, {"c": np.ones((1, 3))}]),
+                st.just({"a": np.ones((2, 3)), "b": np.ones((2, 2))}),
+            )
+        }
+    ),
+)
+
+
+@many
+@given(given=bad_terms, how=st.sampled_from(["fit", "partial_fit", "fit_many", "fit_transform"]))
+def test_bad_terms_of_examples_are_refused(given: dict[str, Any], how: str) -> None:
+    only_fit = given.keys() & {"fixed"} or (how == "fit_many" and "H" in given)
+    if only_fit or (how == "partial_fit" and "groups" in given):
+        how = "fit"
+    options = {"alpha_W": 0.1, "group_sparsity": 1.0} if "groups" in given else {}
+    nmf = cf.CoupledNMF(1, random_state=0, **QUICK, **options)
+
+    def call(terms: dict[str, Any]) -> None:
+        if how == "fit_many":
+            cf.fit_many(GOOD_VIEWS, 1, seeds=1, **QUICK, **options, **terms)
+        else:
+            getattr(nmf, how)(GOOD_VIEWS, **terms)
+
+    refused(call, given)
+
+
+bad_many = st.one_of(
+    bad_coupled_options.filter(
+        lambda options: not options.keys() & {"n_components", "random_state", "callback"}
+    ),
+    st.fixed_dictionaries(
+        {"n_components": st.sampled_from([0, [], [0], [2, -1], 2.5, "two", [2, "x"], None, {2: 3}])}
+    ),
+    st.fixed_dictionaries(
+        {"seeds": st.sampled_from([0, -1, [], [0.5], "all", None, [True], [-1], {1: 2}, [2**40]])}
+    ),
+    st.fixed_dictionaries({"clusters": st.just(3)}),
+)
+
+
+@many
+@given(options=bad_many)
+def test_many_fits_refuse_bad_parameters(options: dict[str, Any]) -> None:
+    given = {"n_components": 1, "seeds": 1, "init": "random", **options}
+    refused(lambda views: cf.fit_many(views, **given), GOOD_VIEWS)
+
+
+@pytest.fixture(scope="module")
+def fits() -> cf.ManyFits:
+    rng = np.random.default_rng(0)
+    return cf.fit_many({"a": rng.random((20, 4))}, [2], seeds=2, max_iter=3, tol=0)
+
+
+@settings(many, max_examples=120, suppress_health_check=list(HealthCheck))
+@given(
+    outliers=st.one_of(st.floats(max_value=-1e-9), st.floats(min_value=1.0)),
+    rank=st.sampled_from([0, 1, 3, -2, "two", None]),
+    folds=st.sampled_from([(1, 2), (2, 1), (21, 2), (2, 5), (2,), (2, 2, 2), (0, 0), (-2, 2)]),
+)
+def test_selection_refuses_bad_parameters(
+    fits: cf.ManyFits, outliers: float, rank: Any, folds: Any
+) -> None:
+    refused(lambda: selection.consensus(fits, 2, outliers=outliers))
+    refused(lambda: selection.consensus(fits, rank))
+    refused(lambda X: selection.bi_cross_validation(X, 2, folds=folds), {"a": np.ones((20, 4))})
 
 
 floats = {

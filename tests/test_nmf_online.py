@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy.optimize import nnls
+from sklearn.datasets import load_digits
 from sklearn.decomposition import MiniBatchNMF
 
 import cofactor as cf
@@ -90,6 +91,49 @@ def test_learns_from_blocks_and_a_later_fit_goes_on_from_there() -> None:
     np.testing.assert_array_equal(nmf.W_, again.W_)
     # The fit has used it up: the next one starts afresh.
     np.testing.assert_array_equal(nmf.fit(views).W_, batch.W_)
+
+
+@pytest.mark.parametrize("rows_per_block", [40, 150])
+@pytest.mark.parametrize("data", ["exact", "noisy", "digits"])
+def test_by_default_error_is_below_that_of_scikit_learn(data: str, rows_per_block: int) -> None:
+    """After half an epoch and a whole one, on the same blocks, with the defaults of both."""
+    rng = np.random.default_rng(13)
+    if data == "digits":
+        X = rng.permutation(load_digits().data)
+    else:
+        W = rng.random((1200, 4)) * (rng.random((1200, 4)) < 0.6)
+        X = W @ rng.random((4, 30)) + (0.05 if data == "noisy" else 0.0) * rng.random((1200, 30))
+    k = 10 if data == "digits" else 4
+    ours, peer = cf.NMF(k, random_state=0), MiniBatchNMF(k, random_state=0)
+
+    def error(model: cf.NMF | MiniBatchNMF) -> float:
+        return float(((X - model.inverse_transform(model.transform(X))) ** 2).sum())
+
+    starts = range(0, len(X) - rows_per_block + 1, rows_per_block)
+    for number, first in enumerate(starts, start=1):
+        block = X[first : first + rows_per_block]
+        ours.partial_fit(block)
+        peer.partial_fit(block)
+        if number in (len(starts) // 2, len(starts)):
+            assert error(ours) <= error(peer)
+
+
+def test_by_default_examples_fade_as_more_come() -> None:
+    views = make_views(14, 120)
+    start = {v: np.random.default_rng(4).random((3, X.shape[1])) for v, X in views.items()}
+    weight = np.random.default_rng(5).random(120)
+    faded, by_hand = cf.CoupledNMF(3), cf.CoupledNMF(3)
+    seen = 0.0
+    for first, last in ((0, 20), (20, 90), (90, 120)):
+        part = slice(first, last)
+        given = {"H": start if first == 0 else None, "sample_weight": weight[part]}
+        faded.partial_fit(rows(views, part), **given)
+        new = weight[part].sum()
+        by_hand.set_params(forget_factor=(seen / (seen + new)) ** 5)
+        by_hand.partial_fit(rows(views, part), **given)
+        seen += new
+    for name, H in faded.components_.items():
+        np.testing.assert_allclose(H, by_hand.components_[name], rtol=1e-9, atol=1e-12)
 
 
 def test_forgetting_follows_data_that_changes() -> None:

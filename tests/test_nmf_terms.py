@@ -81,6 +81,75 @@ def test_weight_two_is_as_good_as_having_an_example_twice(
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
+@given(**problems, dead=st.integers(1, 2))
+def test_dead_components_do_not_tell_weight_two_from_two_examples(
+    seed: int, n: int, columns: list[int], k: int, dead: int
+) -> None:
+    views, rng = some_views(seed, n, columns), np.random.default_rng(seed)
+    weight = rng.integers(0, 3, n).astype(float)
+    weight[0] = 2.0
+    order = np.repeat(np.arange(n), weight.astype(int))
+    start = start_for(views, k + dead)
+    for h in start.values():
+        h[:dead] = 0
+    weighted = plain(k + dead, max_iter=2).fit(views, H=start, sample_weight=weight)
+    repeated = plain(k + dead, max_iter=2).fit({v: X[order] for v, X in views.items()}, H=start)
+    assert weighted.n_reseeded_ == repeated.n_reseeded_
+    assert weighted.n_reseeded_ == dead
+    np.testing.assert_allclose(
+        weighted.loss_history_, repeated.loss_history_, rtol=RTOL, atol=1e-12
+    )
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(**problems, penalised=st.booleans())
+def test_order_of_examples_and_views_does_not_matter(
+    seed: int, n: int, columns: list[int], k: int, penalised: bool
+) -> None:
+    views, rng = some_views(seed, n, columns), np.random.default_rng(seed)
+    start = start_for(views, k)
+    terms = {"sample_weight": rng.random(n) + 0.1, "mask": {"v0": rng.random(n) < 0.8}}
+    if len(columns) == 1:
+        del terms["mask"]
+    options = {}
+    if penalised:
+        options = {"alpha_W": 1e-2, "alpha_H": 2e-2, "group_sparsity": 0.3}
+        terms["groups"] = rng.integers(0, 4, n)
+    one = plain(k, max_iter=6, **options).fit(views, H=start, **terms)
+    order, names = rng.permutation(n), list(rng.permutation(list(views)))
+    moved = {name: term[order] for name, term in terms.items() if name != "mask"}
+    if "mask" in terms:
+        moved["mask"] = {"v0": terms["mask"]["v0"][order]}
+    other = plain(k, max_iter=6, **options).fit(
+        {name: views[name][order] for name in names}, H=start, **moved
+    )
+    np.testing.assert_allclose(other.loss_history_, one.loss_history_, rtol=RTOL, atol=1e-12)
+    np.testing.assert_allclose(
+        other.reconstruction_err_, one.reconstruction_err_, rtol=RTOL, atol=1e-7
+    )
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(**problems, scale=st.sampled_from([2.0**-20, 0.3, 3.0, 1e4]), penalised=st.booleans())
+def test_scale_of_a_view_is_scale_of_its_weight(
+    seed: int, n: int, columns: list[int], k: int, scale: float, penalised: bool
+) -> None:
+    """c X_v at w_v / c^2 is the problem of c H_v: penalties on H_v go with sqrt(w_v)."""
+    views = some_views(seed, n, columns)
+    start = start_for(views, k)
+    options = {"alpha_W": 1e-2, "alpha_H": 2e-2, "l1_ratio": 0.4} if penalised else {}
+    one = plain(k, max_iter=6, weights={"v0": 0.7}, **options).fit(views, H=start)
+    scaled = {**views, "v0": scale * views["v0"]}
+    other = plain(k, max_iter=6, weights={"v0": 0.7 / scale**2}, **options).fit(
+        scaled, H={**start, "v0": scale * start["v0"]}
+    )
+    np.testing.assert_allclose(other.loss_history_, one.loss_history_, rtol=RTOL, atol=1e-12)
+    np.testing.assert_allclose(
+        other.reconstruction_err_, one.reconstruction_err_, rtol=RTOL, atol=1e-7
+    )
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(**problems)
 def test_a_view_may_be_split_into_two(seed: int, n: int, columns: list[int], k: int) -> None:
     views = some_views(seed, n, columns)

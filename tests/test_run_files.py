@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cofactor as cf
+import cofactor.nmf
 
 VIEWS = {"a": np.random.default_rng(0).random((20, 5), dtype=np.float32), "b/2": np.eye(20)}
 
@@ -69,7 +70,10 @@ def edit(run: Path, **changes: object) -> None:
         (lambda run: edit(run, parameters=None), "lacks parameters"),
         (lambda run: edit(run, parameters={"n_components": 3, "x": 1}), "unknown parameter.*x"),
         (lambda run: edit(run, parameters={"n_components": 2}), "expected 2 components"),
-        (lambda run: edit(run, learned={}), "other learned attributes"),
+        (
+            lambda run: edit(run, learned={}),
+            r"lacks learned attribute\(s\) fingerprint_, .*; another",
+        ),
         (lambda run: edit(run, views=["a"]), "other views than fit.json names"),
         (lambda run: (run / "W.npy").write_bytes(b"x"), "W.npy cannot be read"),
         (lambda run: (run / "W.npy").unlink(), "W.npy cannot be read"),
@@ -82,6 +86,22 @@ def edit(run: Path, **changes: object) -> None:
 def test_a_damaged_fit_is_refused(run: Path, damage: object, message: str) -> None:
     damage(run)
     with pytest.raises(ValueError, match=message):
+        cf.load(run)
+
+
+@pytest.mark.parametrize("name", cf.nmf._SAVED)
+def test_a_fit_of_another_version_is_refused(run: Path, name: str) -> None:
+    learned = json.loads((run / "fit.json").read_text())["learned"]
+    edit(run, learned={**learned, "other_": 1})
+    with pytest.raises(ValueError, match=r"has the unknown learned attribute\(s\) other_; another"):
+        cf.load(run)
+    del learned[name]
+    edit(run, learned=learned)
+    with pytest.raises(
+        ValueError,
+        match=rf"fit.json lacks learned attribute\(s\) {name}; another version of cofactor wrote "
+        "it: load it with that version, or fit again",
+    ):
         cf.load(run)
 
 

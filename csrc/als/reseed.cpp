@@ -76,11 +76,17 @@ struct WorstRow {
       view.data = values.back().data();
     }
   }
+  [[nodiscard]] bool holds(const Block& other) const {
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      if (std::memcmp(values[v].data(), other.views[v].data, values[v].size()) != 0) return false;
+    }
+    return true;
+  }
   WorstRow(WorstRow&&) = default;
   WorstRow& operator=(WorstRow&&) = default;
 };
 
-/// sum_v w_v ||X_v[i]||^2 of a row, times its weight.
+/// sum_v w_v ||X_v[i]||^2 of a row, which the backend weighs.
 double square_of(Backend& backend, const Problem& problem, const Block& row) {
   std::vector<ViewStats> stats(problem.views.size());
   backend.scan(row, stats);
@@ -88,11 +94,12 @@ double square_of(Backend& backend, const Problem& problem, const Block& row) {
   for (std::size_t v = 0; v < stats.size(); ++v) {
     square += problem.views[v].weight * stats[v].sum_of_squares;
   }
-  return square;
+  return square / problem.row_terms.weight_of(row.first_row);
 }
 
-/// At most `count` rows whose residual is more than rounding, the largest first and of equal ones
-/// the first, so that the order is the same everywhere. One read.
+/// At most `count` different rows of positive weight whose residual is more than rounding, the
+/// largest first and of equal ones the first, so that the order is the same everywhere. A row that
+/// counts twice is as good as two equal ones: neither ranks higher or is taken twice. One read.
 std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, BlockSource& source,
                                  int fit, std::size_t count) {
   const int first = first_component(problem, fit);
@@ -108,21 +115,25 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
     const auto gram = backend.gram(fit);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       Block row = row_of(block, i);
+      if (!(problem.row_terms.weight_of(row.first_row) > 0)) continue;
       double residual = square_of(backend, problem, row);
       const double least = rounding * residual;
-      const double weight = problem.row_terms.weight_of(row.first_row);
       for (int r = 0; r < rank; ++r) {
         double model = 0.0;
         for (int l = 0; l < rank; ++l) {
           model += gram[static_cast<std::size_t>(r * rank + l)] * w(i, first + l);
         }
-        residual += weight * w(i, first + r) * (model - 2.0 * b(i, first + r));
+        residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
       }
       if (!(residual > least)) continue;
       if (worst.size() == count && !(residual > worst.back().residual)) continue;
       const auto at = std::upper_bound(
           worst.begin(), worst.end(), residual,
           [](double value, const WorstRow& other) { return value > other.residual; });
+      const bool known = std::any_of(worst.begin(), at, [&](const WorstRow& other) {
+        return other.residual == residual && other.holds(row);
+      });
+      if (known) continue;
       worst.emplace(at, residual, std::move(row));
       if (worst.size() > count) worst.pop_back();
     }

@@ -21,7 +21,8 @@ struct Reseeding {
 
 /// Gives each of `dead` the row of largest residual under the input factors that no other was
 /// given, as its input, solved and previous factor. The loss cannot rise: without the component, W
-/// is what it was. Rows that are fitted to within rounding are not given.
+/// is what it was. Rows are ranked without their weights; those of weight 0, and those that are
+/// fitted to within rounding, are not given.
 Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, int fit,
                  const std::vector<int>& dead);
 

@@ -14,7 +14,8 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
-    from ._sklearn_nmf import NMF, non_negative_factorization
+    from ._sklearn_function import non_negative_factorization
+    from ._sklearn_nmf import NMF
     from .concepts import Concepts
     from .many import ManyFits, fit_many
     from .nmf import CoupledNMF, FitEvent, load
@@ -47,7 +48,7 @@ _LAZY = {
     "NMF": "_sklearn_nmf",
     "fit_many": "many",
     "load": "nmf",
-    "non_negative_factorization": "_sklearn_nmf",
+    "non_negative_factorization": "_sklearn_function",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HostArray", "is_foreign", "like", "to_host"]
+__all__ = ["HostArray", "is_foreign", "like", "real_numbers", "to_host"]
 
 # Of DLPack: memory that the CPU reads as its own.
 _HOST_DEVICES = (1, 3, 11)
@@ -84,6 +84,40 @@ def to_host(array: Any, name: str = "X") -> HostArray:
             f"{name} is {_kind(array)} whose memory NumPy cannot take ({error}); pass it as a "
             "NumPy array of float32"
         ) from error
+
+
+def real_numbers(given: Any, name: str) -> npt.NDArray[np.float64]:
+    """Take real numbers of any kind as float64.
+
+    Parameters
+    ----------
+    given : array-like
+        As for :func:`to_host`, or a list.
+    name : str
+        Name for error messages.
+
+    Returns
+    -------
+    ndarray of float64
+        A copy, unless `given` is one.
+
+    Raises
+    ------
+    TypeError
+        For anything else, such as complex numbers, dates, text or lists of unequal length.
+
+    Examples
+    --------
+    >>> real_numbers([1, 2], "sample_weight")
+    array([1., 2.])
+    """
+    try:
+        values = np.asarray(to_host(given, name).values)
+    except ValueError as error:
+        raise TypeError(f"{name} holds no array of real numbers: {error}") from None
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} holds no real numbers, but has dtype {values.dtype}")
+    return np.asarray(values, dtype=np.float64)
 
 
 def _from_torch(tensor: Any, torch: Any, name: str) -> HostArray:

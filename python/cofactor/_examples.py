@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._arrays import real_numbers
 
 __all__ = ["ExampleTerms", "given_length", "load_terms"]
 
@@ -204,10 +205,7 @@ def _patterns(
 
 
 def _weights(n_examples: int, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    try:
-        weights = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"sample_weight holds no real numbers: {error}") from None
+    weights = real_numbers(given, "sample_weight")
     if weights.shape != (n_examples,):
         raise ValueError(
             f"sample_weight has shape {weights.shape}; expected one weight an example, "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._parameters import check_start
+from ._parameters import check_is_mapping, check_start
 from ._views import Views
 from .init import random_start
 
@@ -25,10 +25,13 @@ def check_given(
 
     Raises
     ------
+    TypeError
+        If `H` is no mapping, or holds no real numbers.
     ValueError
         For views that are unknown or missing, other shapes, and values that are negative or not
         finite.
     """
+    check_is_mapping(H)
     unknown = [name for name in H if name not in columns]
     if some and unknown:
         raise ValueError(

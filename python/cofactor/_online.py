@@ -23,6 +23,13 @@ __all__ = ["OnlineState", "take_block"]
 # Solves of the new examples' W and of H: the first W is that of an H that has not seen them.
 _ITERATIONS = 2
 
+# By default the sums over n examples count (n / m)^5 once there are m: those of an early H fade and
+# those of the last sixth of the examples stay, however many there are and however they come in
+# blocks (Mairal et al., "Online learning for matrix factorization and sparse coding", JMLR 11,
+# 2010, section 3.4). Of the powers 0 to 8, 5 gave the least error or close to it after one epoch of
+# exact, noisy and digits data, in blocks of 10 to 480.
+_FADING = 5.0
+
 
 @dataclass(frozen=True)
 class OnlineState:
@@ -37,7 +44,9 @@ class OnlineState:
     squares : list of float
         Sum of squares of every view.
     n_examples : float
-        Number of examples, or sum of their weights.
+        Number of examples, or sum of their weights, as far as they are not forgotten.
+    n_seen : float
+        The same of all examples there ever were.
     components : dict of str to ndarray
         H of every view.
     """
@@ -46,6 +55,7 @@ class OnlineState:
     sums: npt.NDArray[np.float64]
     squares: list[float]
     n_examples: float
+    n_seen: float
     components: dict[str, npt.NDArray[Any]]
 
     def start_for(self, views: Views, n_components: int) -> dict[str, npt.NDArray[Any]]:
@@ -58,13 +68,15 @@ class OnlineState:
         check_start(self.components, self.columns, n_components)
         return self.components
 
-    def forgotten(self, factor: float) -> OnlineState:
-        """Let every example count less."""
+    def forgotten(self, factor: float | str, n_new: float) -> OnlineState:
+        """Let every example count less, before so many new ones."""
+        share = self.n_seen / (self.n_seen + n_new)
+        kept = share**_FADING if isinstance(factor, str) else float(factor)
         return replace(
             self,
-            sums=self.sums * factor,
-            squares=[square * factor for square in self.squares],
-            n_examples=self.n_examples * factor,
+            sums=self.sums * kept,
+            squares=[square * kept for square in self.squares],
+            n_examples=self.n_examples * kept,
         )
 
 
@@ -142,10 +154,11 @@ def take_block(
         if nmf.penalty == "paper":
             start = with_unit_rows(start)
     if before is None:
-        before = OnlineState(views.n_columns, np.empty(0), [0.0] * len(views.names), 0.0, {})
+        before = OnlineState(views.n_columns, np.empty(0), [0.0] * len(views.names), 0.0, 0.0, {})
         nmf.loss_history_ = []
         nmf.view_loss_history_ = {name: [] for name in views.names}
-    before = before.forgotten(float(nmf.forget_factor))
+    new = views.terms.total(views.n_examples)
+    before = before.forgotten(nmf.forget_factor, new)
     engine = nmf._engine(views, [nmf.n_components], past=before.n_examples)
     for v, factor in enumerate(start):
         engine.set_h(v, factor)
@@ -160,7 +173,8 @@ def take_block(
         views.n_columns,
         sums.ravel(),
         squares,
-        before.n_examples + views.terms.total(views.n_examples),
+        before.n_examples + new,
+        before.n_seen + new,
         nmf.components_,
     )
     nmf._n_examples = 0

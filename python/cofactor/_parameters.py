@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._arrays import real_numbers
 from ._memory import parse_memory
 
 __all__ = [
     "Penalties",
     "check_fixed",
     "check_groups",
+    "check_is_mapping",
     "check_parameters",
     "check_start",
     "resolve_weights",
@@ -51,7 +53,8 @@ def check_parameters(estimator: Any) -> None:
         _check_real("alpha_H", parameters["alpha_H"])
     _check_real("l1_ratio", parameters["l1_ratio"], upper=1.0)
     _check_real("group_sparsity", parameters["group_sparsity"])
-    _check_real("forget_factor", parameters["forget_factor"], upper=1.0)
+    if parameters["forget_factor"] != "auto":
+        _check_real("forget_factor", parameters["forget_factor"], upper=1.0)
     if parameters["penalty"] == "paper" and (
         parameters["alpha_H"] != "same" or parameters["l1_ratio"] != 0
     ):
@@ -131,17 +134,26 @@ def resolve_weights(
     return result
 
 
+def check_is_mapping(H: Any) -> None:
+    """Raise TypeError unless a caller's factors are named by view."""
+    if not isinstance(H, Mapping):
+        raise TypeError(
+            f"H has type {type(H).__name__}; expected a mapping from view name to components"
+        )
+
+
 def check_start(
     H: Mapping[str, npt.ArrayLike], columns: Mapping[str, int], n_components: int
 ) -> list[npt.NDArray[np.float64]]:
     """Bring a caller's factors for these views into their order, after checking them."""
+    check_is_mapping(H)
     if set(H) != set(columns):
         raise ValueError(
             f"H has views {', '.join(map(repr, H))}; expected {', '.join(map(repr, columns))}"
         )
     start = []
     for name, d in columns.items():
-        factor = np.asarray(H[name], dtype=np.float64)
+        factor = real_numbers(H[name], f"H[{name!r}]")
         if factor.shape != (n_components, d):
             raise ValueError(
                 f"H[{name!r}] has shape {factor.shape}; expected {(n_components, d)}, that is "

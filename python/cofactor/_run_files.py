@@ -91,8 +91,13 @@ def read_run(path: Path, expected: Sequence[str]) -> Run:
     parameters, learned, views = (document.get(key) for key in ("parameters", "learned", "views"))
     if not isinstance(parameters, dict) or not isinstance(learned, dict):
         raise ValueError(f"{path / 'fit.json'} lacks parameters or learned attributes")
-    if set(learned) != set(expected):
-        raise ValueError(f"{path / 'fit.json'} holds other learned attributes than expected")
+    differing = sorted(set(learned) ^ set(expected))
+    if differing:
+        what = "lacks" if differing[0] in expected else "has the unknown"
+        raise ValueError(
+            f"{path / 'fit.json'} {what} learned attribute(s) {', '.join(differing)}; another "
+            "version of cofactor wrote it: load it with that version, or fit again"
+        )
     rank = parameters.get("n_components")
     try:
         components = load_file(path / "H.safetensors")

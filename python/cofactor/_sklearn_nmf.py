@@ -1,4 +1,4 @@
-"""Non-negative matrix factorization of one matrix, with scikit-learn's interface."""
+"""Non-negative matrix factorization of one matrix, as scikit-learn's estimator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._views import Views, view_of_matrix
 from .init import Init
 from .nmf import CoupledNMF, FitEvent, with_components
 
-__all__ = ["NMF", "non_negative_factorization"]
+__all__ = ["NMF"]
 
 Factor = Any
 """An array of the kind that was given: ndarray, torch tensor, CuPy array."""
@@ -82,8 +82,9 @@ default=None
         integers of more than 16 bits, is computed in float64.
     n_threads : int or None, default=None
         Threads to use; None is as many as the process may.
-    forget_factor : float, default=1.0
-        What the rows before a call of :meth:`partial_fit` count after it, between 0 and 1.
+    forget_factor : float or "auto", default="auto"
+        What the rows before a call of :meth:`partial_fit` count after it, between 0 and 1; see
+        :class:`cofactor.CoupledNMF`.
 
     Attributes
     ----------
@@ -146,7 +147,7 @@ default=None
         "device": [StrOptions({"auto", "cpu", "cuda"})],
         "compute": [StrOptions({"float32", "bfloat16", "auto", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "forget_factor": [Interval(Real, 0, 1, closed="both")],
+        "forget_factor": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
     }
 
     _online: CoupledNMF | None
@@ -169,7 +170,7 @@ default=None
         device: Literal["auto", "cpu", "cuda"] = "auto",
         compute: Literal["float32", "bfloat16", "auto", "float64"] = "float32",
         n_threads: int | None = None,
-        forget_factor: float = 1.0,
+        forget_factor: float | Literal["auto"] = "auto",
     ) -> None:
         self.n_components = n_components
         self.init = init
@@ -446,94 +447,14 @@ default=None
         W: npt.NDArray[Any] = coupled.transform(views)
         return W
 
-
-def non_negative_factorization(
-    X: Any,
-    W: Any = None,
-    H: Any = None,
-    n_components: int | Literal["auto"] | None = "auto",
-    *,
-    init: Init | Literal["custom"] | None = None,
-    update_H: bool = True,
-    solver: Literal["cd"] = "cd",
-    beta_loss: Literal["frobenius"] | float = "frobenius",
-    tol: float = 1e-4,
-    max_iter: int = 200,
-    alpha_W: float = 0.0,
-    alpha_H: float | Literal["same"] = "same",
-    l1_ratio: float = 0.0,
-    random_state: int | np.random.RandomState | None = None,
-    verbose: int = 0,
-    shuffle: bool = False,
-) -> tuple[Factor, Factor, int]:
-    """Factorize X, in place of :func:`sklearn.decomposition.non_negative_factorization`.
-
-    Parameters
-    ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features)
-        Non-negative values.
-    W, H : array-like of shape (n_samples, n_components) and (n_components, n_features), optional
-        The start, with ``init="custom"``; see :class:`NMF`.
-    n_components, init, solver, beta_loss, tol, max_iter, alpha_W, alpha_H, l1_ratio, \
-random_state, verbose, shuffle
-        As for :class:`NMF`.
-    update_H : bool, default=True
-        False keeps the given H, and solves for W alone.
-
-    Returns
-    -------
-    W : array of shape (n_samples, n_components)
-        Of the kind that X is: NumPy, torch or CuPy.
-    H : array of shape (n_components, n_features)
-        Likewise.
-    n_iter : int
-        Passes of the loop.
-
-    Raises
-    ------
-    ValueError
-        For negative, infinite or missing values, a wrong shape, or a parameter out of range.
-    TypeError
-        If X has no real numbers.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import cofactor as cf
-    >>> X = np.array([[1, 1], [2, 1], [3, 1.2], [4, 1], [5, 0.8], [6, 1]])
-    >>> W, H, n_iter = cf.non_negative_factorization(
-    ...     X, n_components=2, init="random", random_state=0)
-    >>> bool(np.allclose(W @ H, X, atol=1e-2))
-    True
-    """
-    model = NMF(
-        n_components,
-        init=init,
-        solver=solver,
-        beta_loss=beta_loss,
-        tol=tol,
-        max_iter=max_iter,
-        random_state=random_state,
-        alpha_W=alpha_W,
-        alpha_H=alpha_H,
-        l1_ratio=l1_ratio,
-        verbose=verbose,
-        shuffle=shuffle,
-    )
-    if update_H:
-        W = model.fit_transform(X, W=W, H=H)
-        return W, like(model.components_, X), model.n_iter_
-    if W is not None:
-        warnings.warn(
-            "When update_H=False, the provided initial W is not used.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    model._check_parameters()
-    views = model._views(X, reset=True)
-    rank = "auto" if n_components == "auto" else n_components or views.n_columns[_VIEW]
-    fixed = _check_factor(H, (rank, views.n_columns[_VIEW]), "NMF (input H)")
-    return like(model._encode(views, fixed), X), H, 1
+    def _encode_with(self, X: Any, H: Any) -> Factor:
+        """Check X and the H of a caller, and solve W for it."""
+        self._check_parameters()
+        views = self._views(X, reset=True)
+        n_features = views.n_columns[_VIEW]
+        rank = "auto" if self.n_components == "auto" else self.n_components or n_features
+        fixed = _check_factor(H, (rank, n_features), "NMF (input H)")
+        return like(self._encode(views, fixed), X)
 
 
 def _check_factor(factor: Any, shape: tuple[int | str, int | str], whom: str) -> npt.NDArray[Any]:

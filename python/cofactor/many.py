@@ -95,7 +95,8 @@ def fit_many(
 
     The factors of all fits are stacked, so that an iteration reads the data once and its two
     products are wide. A fit that has converged takes no part in what follows. Starts on compressed
-    data share their read of the whole, too; only samples of it are each fit's own.
+    data share their read of the whole, too; only samples of it are each fit's own. Starts by NNDSVD
+    read the data four times for each fit, and are nearly the same from every seed: one will do.
 
     Memory grows by all factors: about 30 bytes for each component and column, and 4 or 8 for each
     component and example.
@@ -124,8 +125,7 @@ def fit_many(
     Raises
     ------
     TypeError, ValueError
-        As for :meth:`CoupledNMF.fit`; for seeds that are no integers; and for starts by NNDSVD,
-        which are the same from every seed.
+        As for :meth:`CoupledNMF.fit`, and for seeds that are no integers.
 
     Examples
     --------
@@ -185,11 +185,6 @@ def new_fits(
         raise ValueError("fit_many got no seeds or no n_components; expected at least one of each")
     for fit in fits:
         check_parameters(fit)
-    if fits[0].init is not None and fits[0].init.startswith("nndsvd"):
-        raise ValueError(
-            f"fit_many does not take init={fits[0].init!r}, which starts alike from every seed; "
-            "use 'compressed', 'sample' or 'random'"
-        )
     return fits
 
 

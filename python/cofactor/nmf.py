@@ -136,8 +136,10 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Penalty on the norm that a group of examples has in a component, which makes groups do
         without components. Needs `alpha_H` > 0, or the paper's penalty, since it could be scaled
         away otherwise. Majorised at the norms of the pass before, so the objective never rises.
-    forget_factor : float, default=1
-        What the examples before a call of :meth:`partial_fit` count after it, between 0 and 1.
+    forget_factor : float or "auto", default="auto"
+        What the examples before a call of :meth:`partial_fit` count after it, between 0 and 1; for
+        data that changes, below 1. "auto" lets examples fade as more come: n of them count
+        (n / m)^5 once there are m.
     n_threads : int or None, default=None
         Threads of the CPU backend. None: the limit of threadpoolctl, COFACTOR_NUM_THREADS,
         OMP_NUM_THREADS, then the CPUs that affinity and cgroup quota leave. The result does not
@@ -224,7 +226,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         l1_ratio: float = 0.0,
         penalty: Literal["paper"] | None = None,
         group_sparsity: float = 0.0,
-        forget_factor: float = 1.0,
+        forget_factor: float | Literal["auto"] = "auto",
         n_threads: int | None = None,
         max_memory: str | int | None = None,
         verify: bool = False,
@@ -447,7 +449,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Each call solves W of its examples and then H for the sums ``W^T W`` and ``W^T X_v`` of all
         examples so far, two times over; those before count `forget_factor` less with every call.
-        Nothing of the size of the examples is kept.
+        Nothing of the size of the examples is kept. Blocks should have several times as many
+        examples as there are components.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ namespace {
 
 using testing::Coupled;
 using testing::Matrix;
+using testing::StoredView;
 
 class ReseedTest : public testing::LoopFixture {
  protected:
@@ -74,30 +75,57 @@ TEST_P(ReseedTest, ADeadComponentIsGivenTheRowOfLargestResidual) {
   }
 }
 
-TEST_P(ReseedTest, ARowCountsWithItsWeight) {
+TEST_P(ReseedTest, WeightsDoNotRankRowsAndNoneOfWeightZeroIsGiven) {
   Coupled data(random, 600, {3});
   kill(data, 1);
   std::vector<double>& weight = data.problem.row_terms.weight;
-  for (int i = 0; i < 600; ++i) weight.push_back(random.uniform(0, 1));
+  for (int i = 0; i < 600; ++i) weight.push_back(random.uniform(0.01, 1));
   const auto backend = backend_for(data);
   std::vector<Matrix> h;
   for (int v = 0; v < 5; ++v) h.push_back(factor(*backend, data.problem, v));
   EncodeResult encoded;
   auto residuals = row_residuals(data, encode(*backend, data, encoded, false), h);
-  const auto without = std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
-  weight[static_cast<std::size_t>(without)] = 0.1;
-  for (std::size_t i = 0; i < residuals.size(); ++i) residuals[i] *= weight[i];
-  const auto worst = std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
-  ASSERT_NE(worst, without);
+  const auto worst_of = [&] {
+    return std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
+  };
+  const auto worst = worst_of();
+  residuals[static_cast<std::size_t>(worst)] = 0;
+  const auto second = worst_of();
+  const auto expect_given = [&](std::int64_t row) {
+    const auto weighted = backend_for(data);
+    MatrixSource source = data.source(100);
+    EXPECT_EQ(reseed(*weighted, data.problem, source, 0, {1}).reseeded, 1);
+    const Matrix found = factor(*weighted, data.problem, 0);
+    for (std::int64_t j = 0; j < found.columns; ++j) {
+      const double expected = data.views[0].values(row, j);
+      EXPECT_EQ(found(1, j), GetParam() ? expected : double(static_cast<float>(expected)));
+    }
+  };
+  weight[static_cast<std::size_t>(worst)] = 0.001;
+  expect_given(worst);
+  weight[static_cast<std::size_t>(worst)] = 0;
+  expect_given(second);
+}
 
-  const auto weighted = backend_for(data);
-  MatrixSource source = data.source(100);
-  EXPECT_EQ(reseed(*weighted, data.problem, source, 0, {1}).reseeded, 1);
-  const Matrix found = factor(*weighted, data.problem, 0);
-  for (std::int64_t j = 0; j < found.columns; ++j) {
-    const double expected = data.views[0].values(worst, j);
-    EXPECT_EQ(found(1, j), GetParam() ? expected : double(static_cast<float>(expected)));
+TEST_P(ReseedTest, EqualRowsAreGivenOnce) {
+  Coupled data(random, 300, {3});
+  kill(data, 0);
+  kill(data, 1);
+  Coupled twice = data;
+  twice.problem.rows = 600;
+  for (StoredView& view : twice.views) {
+    const Matrix& x = view.values;
+    view = {testing::make_matrix(600, x.columns, [&](auto i, auto j) { return x(i / 2, j); }),
+            view.dtype, view.scale};
   }
+  std::vector<std::vector<double>> found;
+  for (const Coupled* each : {&data, &twice}) {
+    const auto backend = backend_for(*each);
+    MatrixSource source = each->source(0);
+    EXPECT_EQ(reseed(*backend, each->problem, source, 0, {0, 1}).reseeded, 2);
+    found.push_back(factor(*backend, each->problem, 4).values);
+  }
+  EXPECT_EQ(found[0], found[1]);
 }
 
 TEST_P(ReseedTest, TheLoopRevivesComponentsAndTheLossKeepsFalling) {
