@@ -51,7 +51,7 @@ BASELINES = ("k-means", "PCA, k-means", "scikit-learn NMF")
 NORMALIZE = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 EPS = 8 / 255
 N_ATTACKED = 2000
-N_IMPORTANCE = 500
+N_IMPORTANCE = 2000
 
 
 def folder(work: Path, name: str, rank: int, seed: int) -> Path:
