@@ -37,12 +37,12 @@ LABELS = np.arange(N) * 3 // N
 def made(tmp_path_factory):
     """Write a network, images, their activations and a fit to these; return their folder."""
     folder = tmp_path_factory.mktemp("cli-report")
-    (folder / "small_network.py").write_text(NETWORK)
+    (folder / "reported_network.py").write_text(NETWORK)
     images = np.random.default_rng(0).integers(0, 256, (N, 3, 8, 8), dtype=np.uint8)
     np.savez(folder / "d.npz", images=images, labels=LABELS)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        from small_network import build
+        from reported_network import build
 
         store = cf.capture(
             build(), [(images, LABELS)], ["1", "2"], out=folder / "acts", normalize=NORMALIZE,
@@ -69,7 +69,7 @@ def run(capsys, monkeypatch, made, tmp_path):
 
 
 def network_of(made):
-    return ["--model", "small_network:build", "--data", made / "d.npz", *MOMENTS]
+    return ["--model", "reported_network:build", "--data", made / "d.npz", *MOMENTS]
 
 
 def table(name):
@@ -84,7 +84,7 @@ def table(name):
 def test_examples_that_run_through_the_network_are_spread(run, made, options, rows):
     status, _, errors = run(*network_of(made), *options)
     assert (status, errors) == (0, "")
-    from small_network import build
+    from reported_network import build
 
     images = np.load(made / "d.npz")["images"][rows]
     nmf, store = cf.load(made / "run"), cf.ActivationStore(made / "acts")
@@ -116,7 +116,7 @@ def test_without_a_network_nothing_is_said_of_it(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "small_network:build"], "--model and --data go together"),
+        (["--model", "reported_network:build"], "--model and --data go together"),
         (["--data", "d.npz"], "--model and --data go together"),
         (["--layers", "1"], "--layers needs --model and --data"),
         (["--model-arg", "a=1"], "--model-arg needs --model and --data"),
@@ -157,7 +157,7 @@ def test_a_loader_of_fewer_images(run, made):
         "    def __iter__(self): return iter([self.images[:9], self.images[9:20]])\n"
     )
     status, _, errors = run(
-        "--model", "small_network:build", "--data", "short_loader:images", *MOMENTS
+        "--model", "reported_network:build", "--data", "short_loader:images", *MOMENTS
     )
     assert status == 2
     assert "--data gives 20 images and the store has 23 examples" in errors
