@@ -3,7 +3,8 @@
     python benchmarks/many.py acts/ --rank 20 --seeds 10 --passes 10
 
 All fits start at random, make equal passes and solve W once more. The store should be in the page
-cache, where a first fit, which is not measured, brings it.
+cache, where a first fit, which is not measured, brings it. With `--memory` it is read into float32
+arrays first, which every call of fit checks.
 
 With `--cold`, the store leaves the page cache before one fit and before all of them together, and
 what the system reads of the disk is counted in place of the time: for a store that does not stay in
@@ -52,9 +53,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--singles", type=int, default=0, help="fits alone a round; 0: all seeds")
     parser.add_argument("--cold", action="store_true", help="count the bytes read of the disk")
+    parser.add_argument("--memory", action="store_true", help="fit arrays in memory")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     data = cf.ActivationStore(options.store)
+    if options.memory:
+        data = {view: data.read(view) for view in data.views}
     fitted = {"init": "random", "max_iter": options.passes, "tol": 0}
     if options.cold:
         one = read_cold(

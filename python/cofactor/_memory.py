@@ -16,9 +16,10 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", re.IGNORECASE)
 
-# Larger blocks gain nothing, as long as every thread finds rows in them.
+# Larger blocks gain little, as long as every thread finds a few tiles of the same height in them.
 _BLOCK_BYTES = 32 << 20
-_ROWS_PER_THREAD = 256
+_TILE_ROWS = 192
+_TILES_PER_THREAD = 2
 # One that is worked on, one that waits, and one that is being read.
 _BLOCKS_AT_ONCE = 3
 # Enough rows for every thread to have work in a block, on any machine.
@@ -45,7 +46,9 @@ class Reading:
 
     def block_rows(self, row_bytes: int) -> int:
         """Rows of a block, for examples of `row_bytes`."""
-        return max(1, self.block_bytes // max(row_bytes, 1))
+        rows = max(1, self.block_bytes // max(row_bytes, 1))
+        even = _TILE_ROWS * max(self.threads, 1)
+        return rows - rows % even if rows > even else rows
 
 
 def parse_memory(value: Any) -> int | None:
@@ -181,6 +184,6 @@ def plan_reading(
                 f"{format_memory(needed)}, and reading needs {format_memory(least)} more; give at "
                 f"least {format_memory(needed + least)}"
             )
-    block = max(_BLOCK_BYTES, _ROWS_PER_THREAD * threads * row_bytes)
+    block = max(_BLOCK_BYTES, _TILES_PER_THREAD * _TILE_ROWS * threads * row_bytes)
     block = max(min(block, free // (2 * _BLOCKS_AT_ONCE)), _LEAST_ROWS * row_bytes)
     return Reading(block, max(free - _BLOCKS_AT_ONCE * block, 0), threads)
