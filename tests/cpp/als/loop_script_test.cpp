@@ -29,7 +29,7 @@ class ScriptedBackend final : public Backend {
     std::string text = "keep";
     for (const int fit : fits) {
       kept.push_back(script_[static_cast<std::size_t>(fit)]);
-      text += " " + std::to_string(fit);
+      text.append(" ").append(std::to_string(fit));
     }
     note(text);
     script_ = kept;
