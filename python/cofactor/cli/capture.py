@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
     --mean 0.5071,0.4865,0.4409 --std 0.2673,0.2564,0.2762 --out acts/
 cofactor capture --model resnet50 --weights pretrained --data photos/ \\
     --image-size 224 --layers 'layer?' --pool avg --out acts/
+torchrun --nproc-per-node 8 -m cofactor capture --model resnet50 --weights pretrained \\
+    --data photos/ --image-size 224 --layers layer4 --device cuda --out acts/
 cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos/ \\
     --image-size 224 --layers blocks.9 --positions --negative split --out acts/
 """
@@ -139,6 +142,10 @@ def command(
     Runs images through the network once and writes what the layers gave, and with --pixels the
     images too, to a directory that is read without being loaded. A capture that was interrupted
     goes on when the same command is given again.
+
+    Started by torchrun, every process runs its part of the images, and all write one store; the
+    directory must be the same for all. --device cuda is then the GPU of the process's number on
+    its host.
     """
     if mean is not None and std is not None:
         normalize = (mean, std)
@@ -149,11 +156,14 @@ def command(
     from cofactor._errors import require
 
     require("torch", "capture", "cofactor capture")
+    from cofactor import distributed
     from cofactor._store.destination import check_destination
     from cofactor.capture import capture
     from cofactor.datasets import load_images
     from cofactor.models import load_model
 
+    if distributed.init_process_group() and device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     # Before the model is loaded, which may take long.
     resume = resume and not overwrite
     check_destination(out, overwrite, resume)
@@ -185,6 +195,8 @@ def command(
     except KeyboardInterrupt:
         click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
         raise
+    if distributed.rank():
+        return
     screen.say(repr(store))
     if {"labels", "predictions"} <= set(store.columns):
         accuracy = (store.columns["labels"] == store.columns["predictions"]).mean()
