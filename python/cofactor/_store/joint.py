@@ -234,7 +234,13 @@ class PartWriter:
                 "the store was begun with more; give the same data, or overwrite=True to start over"
             )
 
-    def _record(self, index: int, group: ShardGroup, found: Mapping[str, Statistics]) -> None:
+    def _record(
+        self,
+        index: int,
+        group: ShardGroup,
+        found: Mapping[str, Statistics],
+        _: Mapping[str, Column],
+    ) -> None:
         self.finished[index] = Record(group, found)
         write_record(self._root, index, self.finished[index])
 

@@ -30,7 +30,7 @@ __all__ = ["OnFinished", "RowWriter", "cannot_write"]
 
 _FINISHING_THREADS = 4
 
-OnFinished = Callable[[int, ShardGroup, Mapping[str, Statistics]], None]
+OnFinished = Callable[[int, ShardGroup, Mapping[str, Statistics], Mapping[str, Column]], None]
 
 
 class RowWriter:
@@ -56,8 +56,8 @@ class RowWriter:
     first_group : int
         Number of the group that the rows begin.
     on_finished : callable
-        Called with the number of a group that was not recorded before, the group and the
-        statistics of its views, once its files are on disk under their names.
+        Called with the number of a group that was not recorded before, the group, the statistics of
+        its views, and the columns, once its files are on disk under their names.
     """
 
     def __init__(
@@ -254,7 +254,7 @@ class RowWriter:
         for directory in (*checksums, COLUMNS_DIRECTORY):
             sync_directory(self._root / directory)
         if known is None:
-            self._on_finished(index, ShardGroup(rows, checksums, inputs), found)
+            self._on_finished(index, ShardGroup(rows, checksums, inputs), found, self.columns or {})
 
     def _finish_view(self, name: str, rows: int) -> tuple[str, Statistics]:
         view = self._views[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from .._errors import StoreError
 from .begin import begin
 from .declare import check_rows_per_shard, make_source, make_views
 from .encoding import Statistics
-from .metadata import Metadata, ShardGroup, plain_json, write_metadata
+from .metadata import Column, Metadata, ShardGroup, plain_json, write_metadata
 from .row_writer import RowWriter, cannot_write
 from .totals import add_statistics
 
@@ -72,7 +73,8 @@ class StoreWriter:
             recorded=recorded,
             is_whole=self._metadata.complete,
             first_group=0,
-            on_finished=self._record,
+            # Not a method: a writer that is dropped must be gone at once, and its lock with it.
+            on_finished=partial(_record, self._root, self._metadata),
         )
 
     @property
@@ -228,15 +230,6 @@ class StoreWriter:
         if len(self._metadata.shards) == n_finished:
             write_metadata(self._root, self._metadata)
 
-    def _record(self, index: int, group: ShardGroup, found: Mapping[str, Statistics]) -> None:
-        self._metadata.columns = dict(self._rows.columns or {})
-        self._metadata.views = {
-            name: add_statistics(view, self._metadata.n_examples, found[name], group.rows)
-            for name, view in self._metadata.views.items()
-        }
-        self._metadata.shards.append(group)
-        write_metadata(self._root, self._metadata)
-
     def _check_usable(self) -> None:
         if self._closed or self._failed:
             state = "has failed" if self._failed else "is closed"
@@ -246,3 +239,21 @@ class StoreWriter:
         self._failed = True
         self._rows.discard()
         self._lock.release()
+
+
+def _record(
+    root: Path,
+    metadata: Metadata,
+    index: int,
+    group: ShardGroup,
+    found: Mapping[str, Statistics],
+    columns: Mapping[str, Column],
+) -> None:
+    """Add a finished group to the metadata."""
+    metadata.columns = dict(columns)
+    metadata.views = {
+        name: add_statistics(view, metadata.n_examples, found[name], group.rows)
+        for name, view in metadata.views.items()
+    }
+    metadata.shards.append(group)
+    write_metadata(root, metadata)
