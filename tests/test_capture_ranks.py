@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cofactor._store.joint import split_groups
 from cofactor.store import ActivationStore, StoreError
 from store_samples import content
 
@@ -126,6 +125,16 @@ class TestGoesOn:
         again = [file for file, time in before.items() if file.stat().st_mtime_ns != time]
         assert len(again) <= 3
 
+    @pytest.mark.parametrize("damage", ['{"rows": 51', "{}", "[]", '{"rows": "x"}'])
+    def test_a_record_that_is_damaged_is_none(
+        self, pool: Pool, whole: dict[str, bytes], tmp_path: Path, damage: str
+    ) -> None:
+        path = tmp_path / "acts"
+        pool.try_run(2, sharded_capture.fail, path, (1,), 2500)
+        (path / ".records/00003.json").write_text(damage)
+        pool.run(2, sharded_capture.run, path)
+        assert content(path) == whole
+
     def test_after_one_process_by_many(
         self, pool: Pool, whole: dict[str, bytes], tmp_path: Path
     ) -> None:
@@ -184,12 +193,3 @@ class TestOneErrorForAll:
     def test_both_fail(self, pool: Pool, tmp_path: Path) -> None:
         for end in pool.try_run(2, sharded_capture.fail, tmp_path / "acts", (0, 1), 0):
             assert "the disk of images has failed" in end.message
-
-
-def test_parts_have_equal_numbers_of_groups_to_write() -> None:
-    assert split_groups(8, (), 4) == (0, 2, 4, 6)
-    assert split_groups(7, (), 2) == (0, 3)
-    assert split_groups(8, {0, 1, 2, 3}, 2) == (0, 6)
-    assert split_groups(8, {1, 6}, 3) == (0, 3, 5)
-    assert split_groups(1, (), 3) == (0, 0, 0)
-    assert split_groups(2, {0, 1}, 2) == (0, 2)

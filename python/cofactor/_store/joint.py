@@ -223,16 +223,16 @@ class PartWriter:
                 self._lock.release()
 
     def _finish(self) -> None:
-        try:
-            self.rows.finish()
-        except OSError as error:
-            raise cannot_write(self._root, error) from error
-        left = [index for index in self._recorded if index >= self.rows.next_group]
-        if left:
+        # Those that are there are whole.
+        if any(index >= self.rows.next_group for index in self._recorded):
             raise StoreError(
                 f"{self._root}: the data ends after {self.first_row + self.rows.n_rows} examples, "
                 "the store was begun with more; give the same data, or overwrite=True to start over"
             )
+        try:
+            self.rows.finish()
+        except OSError as error:
+            raise cannot_write(self._root, error) from error
 
     def _record(
         self,
