@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from messages import iteration_times, measure_link, measure_process, write_store
+from messages import iteration_times, leave, measure_link, measure_process, write_store
 from network_hosts import Hosts
 from scale_model import Link, iteration_seconds, message_bytes, message_seconds
 
@@ -132,6 +132,7 @@ def main() -> None:
         result = iteration_times(cf.ActivationStore(options.argument), K, threads=1, n=10)
     if distributed.rank() == 0:
         print(json.dumps(result))
+    leave()
 
 
 if __name__ == "__main__":

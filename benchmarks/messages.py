@@ -134,6 +134,14 @@ def measure_link(sizes: Iterable[int], turns: int, pause: float) -> tuple[Link, 
     return fit_link(list(found), list(found.values()), distributed.size()), found
 
 
+def leave() -> None:
+    """End the process group: gloo's threads may abort a process that ends with one."""
+    import torch.distributed as dist
+
+    distributed.barrier()
+    dist.destroy_process_group()
+
+
 def show_link(options: argparse.Namespace) -> None:
     link, found = measure_link(options.sizes, options.turns, options.pause)
     if distributed.rank():
@@ -167,6 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     if distributed.init_process_group():
         show_link(options)
+        leave()
         return
     if options.store is not None:
         for k in options.rank:
