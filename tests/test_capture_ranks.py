@@ -171,8 +171,8 @@ class TestOneErrorForAll:
     @pytest.mark.parametrize(
         ("what", "message"),
         [
-            ("shuffled", "the first batch of process 1 is not that of process 0"),
-            ("batch size", "the first batch of process 1 is not that of process 0"),
+            ("shuffled", "the first batch of rank 1 is not that of rank 0"),
+            ("batch size", "the first batch of rank 1 is not that of rank 0"),
             ("path", r"out \(options\) is"),
             ("weights", r"weights \(source\) is"),
             ("layer", r"layers \(source\) is"),

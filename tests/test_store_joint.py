@@ -82,9 +82,9 @@ def test_no_rows(tmp_path: Path) -> None:
 def test_a_directory_that_is_another(tmp_path: Path) -> None:
     """As on hosts that each have a /tmp of their own."""
     with begin(tmp_path / "here") as here, begin(tmp_path / "there"):
-        with pytest.raises(StoreError, match="is not the directory that process 0 writes to"):
+        with pytest.raises(StoreError, match="is not the directory that rank 0 writes to"):
             PartWriter(tmp_path / "there", VIEWS, COLUMNS, here.plan, 1)
-        with pytest.raises(StoreError, match="is not the directory that process 0 writes to"):
+        with pytest.raises(StoreError, match="is not the directory that rank 0 writes to"):
             PartWriter(tmp_path / "nowhere", VIEWS, COLUMNS, here.plan, 1)
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from .._errors import DistributedError
 from .._processes import Processes
 
 __all__ = ["Watch", "together"]
@@ -51,8 +50,9 @@ class Watch:
         self._done = 0
         self._ended = threading.Event()
         self._given_up = threading.Event()
-        self._error: DistributedError | None = None
-        self._thread = threading.Thread(target=self._exchange, name="cofactor-watch", daemon=True)
+        self._error: Exception | None = None
+        # No daemon: gloo aborts a process that ends in the midst of a message.
+        self._thread = threading.Thread(target=self._exchange, name="cofactor-watch")
         self.total_done = 0
 
     def report(self, done: int) -> None:
@@ -92,5 +92,5 @@ class Watch:
                 if sums[1] == self._processes.size:
                     return
                 self._given_up.wait(_INTERVAL / 10 if self._ended.is_set() else _INTERVAL)
-        except DistributedError as error:
+        except Exception as error:
             self._error = error

@@ -121,7 +121,7 @@ class _Part:
         total = count_examples(job.loader, len(images), job.max_examples) or job.max_examples
         if total is None:
             raise ValueError(
-                "the loader does not say how many examples it has, which several processes need "
+                "the loader does not say how many examples it has, which several ranks need "
                 "to share them out; give it a length, or pass max_examples="
             )
         return _Described(
@@ -170,10 +170,15 @@ class _Part:
             first_row, stop_row = writer.first_row, writer.stop_row
             if first_row == stop_row:
                 return {}
+            if first_row >= len(first_images) * rows_each:
+                # It is another's: what it gave need not be kept.
+                first_batch = Batch(first_batch.inputs, rows_each)
+                self._first = self._first[0], first_batch
             for number, images, labels in self._from(first_row // rows_each):
                 here = range(number * rows_each, (number + len(images)) * rows_each)
                 if stop_row is not None and here.start >= stop_row:
                     break
+                watch.report(n_done)
                 wanted = slice(
                     max(0, first_row - here.start),
                     None if stop_row is None else stop_row - here.start,
@@ -190,7 +195,6 @@ class _Part:
                     batch = self._network.run(images, labels, inputs, number)
                 queue.put(replace(batch, rows=wanted))
                 n_done += len(rows) // rows_each
-                watch.report(n_done)
                 show(watch.total_done, described.total)
         return writer.finished
 
@@ -231,7 +235,7 @@ def _check_same(described: list[_Described]) -> None:
     for rank, found in enumerate(described):
         if found.first_images != expected.first_images:
             raise StoreError(
-                f"the first batch of process {rank} is not that of process 0; give every process "
+                f"the first batch of rank {rank} is not that of rank 0; give every rank "
                 "the whole loader in the same order, without shuffling or a distributed sampler: "
                 "capture takes each one's part itself"
             )
@@ -246,6 +250,6 @@ def _check_same(described: list[_Described]) -> None:
                     if here.get(name) != there.get(name)
                 )
             raise StoreError(
-                f"processes were given different captures: {what} is {here!r} in process {rank}, "
-                f"{there!r} in process 0; start all with the same command and the same files"
+                f"ranks were given different captures: {what} is {here!r} in rank {rank}, "
+                f"{there!r} in rank 0; start all with the same command and the same files"
             )

@@ -252,7 +252,7 @@ class PartWriter:
             found = ""
         if found != token:
             raise StoreError(
-                f"{self._root}: is not the directory that process 0 writes to; choose a path on a "
+                f"{self._root}: is not the directory that rank 0 writes to; choose a path on a "
                 "file system that all hosts share"
             )
 
