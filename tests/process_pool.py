@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# A test that has not ended by then has hung.
-_PATIENCE = 60.0
+# A test that has not ended by then has hung, even on a machine that has much else to do.
+_PATIENCE = 400.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Pool:
             self._workers.append((process, here))
 
     def try_run(
-        self, size: int, function: Callable[..., Any], *arguments: Any, timeout: float = 60.0
+        self, size: int, function: Callable[..., Any], *arguments: Any, timeout: float = 300.0
     ) -> list[Ended]:
         """Run a function of a module on so many ranks, and return how it ended on each."""
         port = free_port()

@@ -6,23 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cofactor import distributed
+from cofactor._meeting import meet
 from process_pool import Pool
 
 pytest.importorskip("torch")
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    workers = Pool(4)
-    yield workers
-    workers.close()
 
 
 def tell() -> dict[str, Any]:
@@ -77,8 +71,10 @@ def fail_on(rank: int, error: BaseException) -> None:
 )
 def test_a_failure_ends_all(pool: Pool, error: BaseException, what: str) -> None:
     ended = pool.try_run(3, fail_on, 1, error)
-    assert [end.error for end in ended] == ["DistributedError", type(error).__name__] + [
-        "DistributedError"
+    assert [end.error for end in ended] == [
+        "DistributedError",
+        type(error).__name__,
+        "DistributedError",
     ]
     for end in (ended[0], ended[2]):
         assert end.message == f"rank 1 ended test with {what}"
@@ -119,6 +115,39 @@ def stay_away() -> None:
         return
     with own.call("CoupledNMF.fit"):
         pass
+
+
+class Board:
+    """A store in memory, as far as a meeting needs one."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+    def get(self, key: str) -> bytes:
+        return self.values[key].encode()
+
+    def check(self, keys: list[str]) -> bool:
+        return all(key in self.values for key in keys)
+
+
+def test_ranks_do_not_meet_those_of_an_earlier_start() -> None:
+    board, words = Board(), []
+    for start in range(3):
+        # In another order each time, so that some find what is left of the start before.
+        with ThreadPoolExecutor(3) as threads:
+            met = []
+            for rank in np.roll([0, 1, 2], start).tolist():
+                met.append(threads.submit(meet, board, rank, 3, 60.0, "test"))
+                time.sleep(0.05)
+            (word,) = {future.result() for future in met}
+        words.append(word)
+    assert len(set(words)) == 3
+    # One whose number is the old one does not answer.
+    with pytest.raises(distributed.DistributedError, match=r"rank\(s\) 1 did not come to test"):
+        meet(board, 0, 2, 0.1, "test")
 
 
 def be_late() -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._errors import DistributedError
+from ._meeting import meet
 from ._processes import Json, Processes
 
 __all__ = ["TorchProcesses"]
@@ -27,13 +28,15 @@ _GRACE = 3.0
 # Rows of all processes that rank 0 holds at a time while it collects them.
 _COLLECTED_BYTES = 64 << 20
 
+# Messages that never came to an end, and their buffers, which may still be written to.
+_PENDING: list[Any] = []
+
 
 class TorchProcesses(Processes):
     """The processes of the default group.
 
-    Messages go through a group of their own, so that they never meet those of the caller, and so
-    that buffers of the CPU have a backend whatever the caller's is. It is made at the first
-    message.
+    Messages go through a backend of their own, so that they never meet those of the caller, and so
+    that buffers of the CPU have one whatever the caller's is. It is made at the first message.
 
     Parameters
     ----------
@@ -50,13 +53,14 @@ class TorchProcesses(Processes):
         self._torch, self._dist = torch, dist
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         default = dist.distributed_c10d._get_default_store()
-        self._store = dist.PrefixStore(f"cofactor/{number}", default)
+        self._entrance = dist.PrefixStore(f"cofactor/{number}", default)
+        # Where these ranks, once they have met, leave word for each other.
+        self._store: Any = None
         self._timeout = timeout
-        self._group: Any = None
+        self._backend: Any = None
         self._name = "cofactor"
         self._depth = 0
-        # Of messages that never came to an end: their buffers may still be written to.
-        self._pending: list[Any] = []
+        self._has_pending = False
         self.has_failed = False
 
     @contextmanager
@@ -95,11 +99,11 @@ class TorchProcesses(Processes):
         """Add up an array over all processes, in place: one message."""
         tensor = self._torch.from_numpy(sums)
         self.n_reduced += 1
-        self._send(sums.nbytes, "all_reduce", tensor)
+        self._send(sums.nbytes, "allreduce", [tensor])
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
-        self._send(8, "all_reduce", self._torch.zeros(1, dtype=self._torch.float64))
+        self._send(8, "allreduce", [self._torch.zeros(1, dtype=self._torch.float64)])
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """Return the bytes of every process, by rank."""
@@ -124,7 +128,7 @@ class TorchProcesses(Processes):
     def share_array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the array of rank 0."""
         own = np.array(array, order="C")
-        self._send(own.nbytes, "broadcast", self._tensor(own), src=0)
+        self._send(own.nbytes, "broadcast", self._tensor(own), 0)
         return own
 
     def concatenate(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -147,8 +151,8 @@ class TorchProcesses(Processes):
             own = rows[start : start + step]
             part[: len(own)] = own
             parts = [np.empty_like(part) for _ in lengths] if self.rank == 0 else []
-            received = [self._tensor(received) for received in parts] or None
-            self._send(part.nbytes, "gather", self._tensor(part), received, dst=0)
+            received = [self._tensor(one) for one in parts]
+            self._send(part.nbytes, "gather", received, self._tensor(part), 0)
             for found, at, length in zip(parts, first, lengths, strict=False):
                 count = max(0, min(step, length - start))
                 assert target is not None
@@ -174,16 +178,16 @@ class TorchProcesses(Processes):
     def _gather_equal(self, array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         parts = [np.empty_like(array) for _ in range(self.size)]
         tensors = [self._tensor(part) for part in parts]
-        self._send(array.nbytes, "all_gather", tensors, self._tensor(array))
+        self._send(array.nbytes, "allgather", [tensors], [self._tensor(array)])
         return parts
 
     def _tensor(self, array: npt.NDArray[Any]) -> Any:
         """Give the array's memory as bytes, whatever its dtype is."""
         return self._torch.from_numpy(array.reshape(-1).view(np.uint8))
 
-    def _send(self, n_bytes: int, operation: str, *arguments: Any, **keywords: Any) -> None:
+    def _send(self, n_bytes: int, operation: str, *arguments: Any) -> None:
         """Start a collective operation and wait for it."""
-        if self._group is None:
+        if self._backend is None:
             self._open()
         self.n_messages += 1
         self.n_bytes += n_bytes
@@ -191,9 +195,7 @@ class TorchProcesses(Processes):
         work: Any = None
         try:
             try:
-                work = getattr(self._dist, operation)(
-                    *arguments, **keywords, group=self._group, async_op=True
-                )
+                work = getattr(self._backend, operation)(*arguments)
             except RuntimeError as error:
                 self._lost(error)
             while not self._has_ended(work):
@@ -204,7 +206,8 @@ class TorchProcesses(Processes):
                         "is stuck or out of reach, or they need a longer timeout"
                     )
         except BaseException:
-            self._pending.append((work, arguments))
+            self._has_pending = True
+            _PENDING.append((work, arguments))
             raise
 
     def _has_ended(self, work: Any) -> bool:
@@ -221,24 +224,14 @@ class TorchProcesses(Processes):
         return True
 
     def _open(self) -> None:
-        """Wait for all ranks, and make the group."""
-        deadline = time.monotonic() + self._timeout
-        keys = [f"here/{rank}" for rank in range(self.size)]
+        """Wait for all ranks, and connect to them."""
         try:
-            self._store.set(keys[self.rank], self._name)
-            while not self._store.check(keys):
-                self._raise_told()
-                if time.monotonic() > deadline:
-                    missing = [str(r) for r, key in enumerate(keys) if not self._store.check([key])]
-                    raise DistributedError(
-                        f"rank(s) {', '.join(missing)} did not come to {self._name} within "
-                        f"{self._timeout:g} s; every rank of the process group takes part, or use "
-                        "cofactor.distributed.alone()"
-                    )
-                time.sleep(0.01)
-            # Longer than the wait for a message, which then says what happened.
-            self._group = self._dist.new_group(
-                backend="gloo", timeout=timedelta(seconds=self._timeout + 60.0)
+            word = meet(self._entrance, self.rank, self.size, self._timeout, self._name)
+            self._store = self._dist.PrefixStore(word, self._entrance)
+            # The backend itself: a group of torch would meet where ranks of another start have met.
+            # It waits longer than this object, which then says what happened.
+            self._backend = self._dist.ProcessGroupGloo(
+                self._store, self.rank, self.size, timedelta(seconds=self._timeout + 60.0)
             )
         except RuntimeError as error:
             if isinstance(error, DistributedError):
@@ -273,6 +266,8 @@ class TorchProcesses(Processes):
         what = f"{type(error).__name__}: {error}"
         if isinstance(error, KeyboardInterrupt):
             what = "an interrupt"
+        if self._store is None:
+            return  # the others have not met this rank, and wait for it
         try:
             told = json.dumps({"rank": self.rank, "what": what})
             # The first one counts, which the others may only have followed.
@@ -283,10 +278,9 @@ class TorchProcesses(Processes):
                 time.sleep(0.02)
         except RuntimeError:
             pass  # the store is gone, and with it whoever might have heard
-        if self._group is not None and not self._pending:
+        if not self._has_pending:
             # Closes the connections, which ends what others have pending on them.
-            self._dist.destroy_process_group(self._group)
-            self._group = None
+            self._backend = None
 
 
 def _short(value: Json) -> str:

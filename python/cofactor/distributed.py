@@ -10,9 +10,13 @@ the examples.
 - A mapping of arrays, or an iterable of blocks, is what this rank has, and so are those. The
   examples of all ranks are those of rank 0, then those of rank 1, and so on.
 
+:class:`cofactor.NMF`, and everything else that looks at data, works in its process alone;
+:func:`alone` makes calls of the above do so, too.
+
 All ranks end with the same components, bit for bit. ``W_``, and what ``transform`` returns, are of
 the rank's own examples; a file of `W_path` has all of them. Checkpoints and saved fits are written
-by rank 0. The sums of a pass go around in one message an iteration; what else is sent is sent once
+by rank 0; a fit that is opened has all examples, as what analyses it wants. Callbacks are called on
+every rank. The sums of a pass go around in one message an iteration; what else is sent is sent once
 a fit.
 
 An exception on one rank ends the call on all of them, as a :class:`DistributedError` on the others,
@@ -30,6 +34,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ._errors import DistributedError, require
+from ._meeting import meet
 from ._processes import Processes
 
 if TYPE_CHECKING:
@@ -102,7 +107,16 @@ def init_process_group(timeout: float = DEFAULT_TIMEOUT) -> bool:
     dist = require("torch.distributed", "capture", "work on several processes")
     if not dist.is_initialized():
         try:
-            dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+            limit = timedelta(seconds=timeout)
+            store, own_rank, world_size = next(dist.rendezvous("env://", timeout=limit))
+            word = meet(store, own_rank, world_size, timeout, "the process group")
+            dist.init_process_group(
+                "gloo",
+                store=dist.PrefixStore(word, store),
+                rank=own_rank,
+                world_size=world_size,
+                timeout=limit,
+            )
         except (RuntimeError, ValueError) as error:
             raise DistributedError(
                 f"rank {os.environ['RANK']} could not join the others at "
