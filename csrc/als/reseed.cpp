@@ -108,7 +108,7 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
   const double rounding = 0.01 * identity_limit(backend.compute_size());
   std::vector<WorstRow> worst;
   Block block;
-  source.rewind();
+  source.rewind(0);
   while (source.next(block)) {
     const RowOutput b(backend, block, PassMode::kLinear, problem.total_rank());
     const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());

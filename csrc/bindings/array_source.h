@@ -23,7 +23,7 @@ class ArraySource final : public BlockSource {
               int threads);
 
   [[nodiscard]] std::int64_t rows() const override { return source_->rows(); }
-  void rewind() override { source_->rewind(); }
+  void rewind(std::int64_t first_row) override { source_->rewind(first_row); }
   bool next(Block& block) override { return source_->next(block); }
   [[nodiscard]] const std::vector<std::int64_t>& columns() const { return columns_; }
 

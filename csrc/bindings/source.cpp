@@ -130,11 +130,18 @@ class IteratorSource final : public BlockSource {
   IteratorSource& operator=(const IteratorSource&) = delete;
 
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
-  void rewind() override {
+  void rewind(std::int64_t first_row) override {
     const py::gil_scoped_acquire gil;
     given_.reset();
     iterator_ = start_();
     first_row_ = 0;
+    // An iterator starts at row 0: what comes before is asked for and passed over.
+    while (first_row > 0 && take()) {
+      if (first_row < first_row_ + given_->rows()) {
+        given_->rewind(first_row - first_row_);
+        break;
+      }
+    }
   }
   bool next(Block& block) override {
     // What has to be packed comes in several blocks.
