@@ -102,7 +102,10 @@ def take_block(
     before: OnlineState | None = getattr(nmf, "_online", None)
     known = hasattr(nmf, "components_")
     views = load_views(
-        X, expected=nmf._n_columns if known else None, caller="CoupledNMF.partial_fit"
+        X,
+        expected=nmf._n_columns if known else None,
+        caller="CoupledNMF.partial_fit",
+        device=nmf.device,
     )
     if views.are_blocks:
         raise TypeError(

@@ -141,7 +141,7 @@ def fit_many(
     """
     fits = new_fits(n_components, seeds, parameters)
     check_groups(fits[0], given=groups is not None)
-    views = load_views(X, caller="fit_many")
+    views = load_views(X, caller="fit_many", device=fits[0].device)
     views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
     views = replace(views, reading=reading_of(fits, views))
     reads = 0.0 if views.have_statistics else 1.0

@@ -17,8 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._arrays import like, to_host
+from ._arrays import times
 from ._checkpoint import Checkpoint, SavedFit, start_digest
+from ._device_arrays import empty_beside
 from ._given import check_given, start_beside_fixed, with_unit_rows
 from ._groups import clear_small_groups
 from ._memory import Reading, plan_reading
@@ -330,7 +331,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if checkpoint_every < 1:
             raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1")
         w_path = None if W_path is None else check_w_path(W_path)
-        views = load_views(X, caller="CoupledNMF.fit")
+        views = load_views(X, caller="CoupledNMF.fit", device=self.device)
         views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
         views = replace(views, reading=self._reading(views, self.n_components, w_path is None))
         fixed = check_fixed(fixed, H, views.names)
@@ -527,7 +528,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         w_path = None if W_path is None else check_w_path(W_path)
-        views = load_views(X, expected=self._n_columns, caller="CoupledNMF.transform")
+        views = load_views(
+            X, expected=self._n_columns, caller="CoupledNMF.transform", device=self.device
+        )
         if groups is not None and self.groups_ is None:
             raise ValueError("CoupledNMF.transform got groups, but the fit was given none")
         views = views.told(mask=mask, groups=groups, labels=self.groups_)
@@ -561,7 +564,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=2,
             )
-        W = self._encode(engine, views, False, w_path, norms)[1]
+        W = self._encode(engine, views, False, w_path, norms, given=views.like)[1]
         return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
@@ -578,8 +581,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``W @ H_v`` by view.
         """
         check_is_fitted(self)
-        values = np.asarray(to_host(W, "W").values)
-        return {name: like(values @ H, W) for name, H in self.components_.items()}
+        return {name: times(W, H, "W") for name, H in self.components_.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
@@ -728,12 +730,22 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         exact: bool,
         w_path: Path | None,
         norms: npt.NDArray[np.float64] | None,
-    ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
-        """Solve W, in memory or in a file; groups do without what `norms` says is gone."""
+        *,
+        given: Any = None,
+    ) -> tuple[_core.EncodeResult, Any]:
+        """Solve W, in memory or in a file; groups do without what `norms` says is gone.
+
+        W of data on a CUDA device is put beside `given`, if that is there and no group asks for
+        changes, and else into the CPU's memory.
+        """
         shape = engine.n_rows, self.n_components
-        dtype = np.float64 if engine.float64 else np.float32
+        dtype = np.dtype(np.float64 if engine.float64 else np.float32)
         squares = views.sums_of_squares
         group = views.terms.group
+        if views.on_device and given is not None and w_path is None and group is None:
+            beside = empty_beside(given, shape, dtype)
+            if beside is not None:
+                return engine.encode_to_device(squares, exact=exact, w=beside[1]), beside[0]
         W: npt.NDArray[Any]
         if w_path is None:
             W = np.empty(shape, dtype)
@@ -775,7 +787,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         names = views.names
         device = self.device
         if device == "auto":
-            device = "cuda" if _core.cuda_available() else "cpu"
+            device = "cuda" if views.on_device or _core.cuda_available() else "cpu"
         return _core.Engine(
             views.source,
             ranks=ranks,
