@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cofactor import _core
+
 
 class Cifar100(NamedTuple):
     """The CIFAR-100 test set and the network that was trained for the project."""
@@ -34,6 +36,20 @@ def cifar100() -> Cifar100:
             pytest.skip(f"{file} is absent (COFACTOR_TEST_DATA names the folder above cifar100)")
     with np.load(npz) as content:
         return Cifar100(npz, weights, content["images"], content["labels"])
+
+
+@pytest.fixture(scope="module", params=["cpu", "cuda"])
+def auto_device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test on every device, as what device="auto" stands for; skips CUDA without a device.
+
+    A module says ``pytestmark = pytest.mark.usefixtures("auto_device")``.
+    """
+    if request.param == "cuda" and not _core.cuda_available():
+        pytest.skip("there is no CUDA device, or the build is without CUDA")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "cpu":
+            patch.setattr(_core, "cuda_available", lambda: False)
+        yield request.param
 
 
 @pytest.fixture
