@@ -78,7 +78,7 @@ default=None
     shuffle : bool, default=False
         For scikit-learn's signature: an exact solve has no order of coordinates to shuffle.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute.
+        Where to compute; see :class:`cofactor.CoupledNMF`.
     compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
         What products are computed in; see :class:`cofactor.CoupledNMF`. X of float64, or of
         integers of more than 16 bits, is computed in float64.

@@ -111,7 +111,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     random_state : int, RandomState instance or None, default=None
         Seed of the start.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute; "auto" is a CUDA device where build and machine have one.
+        Where to compute; "auto" is a CUDA device where build and machine have one. The CUDA backend
+        is untested on hardware so far. It reads arrays of torch, CuPy and others that are on a GPU
+        where they are, on that GPU, and copies all else to the current one; views are all on one
+        GPU or none is. The CPU reads a copy of what is on a GPU. Samples of rows that a start is
+        found on, masks, groups and weights of examples are copied to the host.
     compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
         What the two products of a pass are computed in; sums that cross panels of rows are in
         float64 always. "float32" becomes "float64" as soon as a view is float64. "bfloat16"
@@ -273,12 +277,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
-            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything
-            with ``__dlpack__``, or sparse matrices. Row-major arrays of uint8, float16, bfloat16,
-            float32 and float64 are read in place, others block by block; anything in float64, or
-            integers of more than 16 bits, makes the fit compute in float64. An iterable gives
-            blocks of examples as such mappings, and the same ones every time that it is iterated
-            over, which is once to check them, once or twice for the start, and once an iteration.
+            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything with
+            ``__dlpack__`` or ``__cuda_array_interface__``, or sparse matrices. Row-major arrays of
+            uint8, float16, bfloat16, float32 and float64 are read in place, others block by block;
+            anything in float64, or integers of more than 16 bits, makes the fit compute in float64.
+            An iterable gives blocks of examples as such mappings, and the same ones every time that
+            it is iterated over, which is once to check them, once or twice for the start, and once
+            an iteration.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -517,7 +522,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         array of shape (n_examples, n_components)
             Non-negative; a component that no given view knows is 0, with a warning. Of torch or
-            CuPy if all views of a mapping are, unless it is on disk.
+            CuPy if all views of a mapping are, and on the device that they are on, unless it is on
+            disk.
 
         Raises
         ------
@@ -577,8 +583,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        dict of str to ndarray of shape (n_examples, n_columns)
-            ``W @ H_v`` by view.
+        dict of str to array of shape (n_examples, n_columns)
+            ``W @ H_v`` by view, of the library and on the device that `W` is of.
         """
         check_is_fitted(self)
         return {name: times(W, H, "W") for name, H in self.components_.items()}
