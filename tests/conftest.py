@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cofactor import _core
 from process_pool import Pool
 
 
@@ -44,6 +45,20 @@ def pool() -> Iterator[Pool]:
     workers = Pool(4)
     yield workers
     workers.close()
+
+
+@pytest.fixture(scope="module", params=["cpu", "cuda"])
+def auto_device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test on every device, as what device="auto" stands for; skips CUDA without a device.
+
+    A module says ``pytestmark = pytest.mark.usefixtures("auto_device")``.
+    """
+    if request.param == "cuda" and not _core.cuda_available():
+        pytest.skip("there is no CUDA device, or the build is without CUDA")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "cpu":
+            patch.setattr(_core, "cuda_available", lambda: False)
+        yield request.param
 
 
 @pytest.fixture

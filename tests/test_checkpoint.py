@@ -22,6 +22,8 @@ from scipy.sparse import csr_array
 import cofactor as cf
 from cofactor.cli import main
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 FITTED = (
     "components_",
     "W_",

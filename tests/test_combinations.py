@@ -12,6 +12,8 @@ import pytest
 import cofactor as cf
 from cofactor.selection import bi_cross_validation
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 N = 1000
 # With this little, a store is read anew in every pass.
 TIGHT = "500KB"

@@ -14,6 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 import cofactor as cf
 from cofactor._memory import Reading
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 
 def make_views(seed: int = 0, n: int = 700) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)

@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 import cofactor as cf
 from cofactor import _core
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 LEVELS = _core.simd_levels()
 
 

@@ -12,6 +12,8 @@ from sklearn.decomposition import MiniBatchNMF
 
 import cofactor as cf
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 
 def make_views(seed: int, n: int, noise: float = 0.02) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)

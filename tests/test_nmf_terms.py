@@ -11,6 +11,8 @@ from scipy.optimize import nnls
 import cofactor as cf
 from cofactor import _core
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 Views = dict[str, np.ndarray]
 
 

@@ -9,6 +9,8 @@ from sklearn.decomposition import NMF
 import cofactor as cf
 from cofactor.selection import bi_cross_validation, consensus, cophenetic, stability
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 
 def planted(seed: int = 0, n: int = 240, noise: float = 0.2) -> dict[str, np.ndarray]:
     """Four components that data of this noise still shows, in two views."""

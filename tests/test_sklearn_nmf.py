@@ -20,6 +20,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import cofactor as cf
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 RNG = np.random.default_rng(0)
 X = RNG.random((40, 12))
 # On one factor alone, a penalty can be scaled away, and there would be no minimum.

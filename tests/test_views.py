@@ -13,6 +13,8 @@ import cofactor as cf
 from cofactor import _core
 from cofactor._views import load_views
 
+pytestmark = pytest.mark.usefixtures("auto_device")
+
 RNG = np.random.default_rng(0)
 # More rows than a packed block of the second shape holds.
 SHAPES = [(1, 1), (5, 3), (130, 40_000), (3000, 17)]

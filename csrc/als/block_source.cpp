@@ -27,9 +27,15 @@ MatrixSource::MatrixSource(std::vector<std::vector<MatrixView>> pieces, std::int
   }
 }
 
-void MatrixSource::rewind() {
-  std::fill(cursors_.begin(), cursors_.end(), Cursor{});
-  next_row_ = 0;
+void MatrixSource::rewind(std::int64_t first_row) {
+  for (std::size_t v = 0; v < pieces_.size(); ++v) {
+    Cursor& cursor = cursors_[v];
+    cursor = {0, first_row};
+    while (cursor.piece < pieces_[v].size() && cursor.row >= pieces_[v][cursor.piece].rows) {
+      cursor.row -= pieces_[v][cursor.piece++].rows;
+    }
+  }
+  next_row_ = first_row;
 }
 
 bool MatrixSource::next(Block& block) {

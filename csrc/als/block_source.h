@@ -13,8 +13,8 @@ class BlockSource {
  public:
   virtual ~BlockSource() = default;
   [[nodiscard]] virtual std::int64_t rows() const = 0;
-  /// Starts over at row 0.
-  virtual void rewind() = 0;
+  /// Starts over at a row, which the next block begins with.
+  virtual void rewind(std::int64_t first_row) = 0;
   /// The next block, valid until the next call; false at the end.
   virtual bool next(Block& block) = 0;
 };
@@ -30,7 +30,7 @@ class MatrixSource final : public BlockSource {
   MatrixSource(std::vector<std::vector<MatrixView>> pieces, std::int64_t block_rows);
 
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
-  void rewind() override;
+  void rewind(std::int64_t first_row) override;
   bool next(Block& block) override;
 
  private:

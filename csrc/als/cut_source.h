@@ -28,7 +28,7 @@ class CutSource final : public BlockSource {
       : source_(std::move(source)), cuts_(std::move(cuts)) {}
 
   [[nodiscard]] std::int64_t rows() const override { return source_->rows(); }
-  void rewind() override { source_->rewind(); }
+  void rewind(std::int64_t first_row) override { source_->rewind(first_row); }
   /// Throws Error for columns that a view does not have.
   bool next(Block& block) override {
     if (!source_->next(inner_)) return false;

@@ -61,17 +61,24 @@ void FileSource::cut_blocks(std::int64_t block_rows) {
   }
 }
 
-void FileSource::rewind() {
+void FileSource::rewind(std::int64_t first_row) {
   prefetcher_.reset();
   in_use_ = nullptr;
   current_ = {};
-  next_block_ = 0;
-  const std::size_t loaded = kept_.size();
-  const std::size_t missing = blocks_.size() - loaded;
-  if (missing == 0) return;
+  next_block_ = static_cast<std::size_t>(
+      std::upper_bound(blocks_.begin(), blocks_.end(), first_row,
+                       [](std::int64_t row, const Range& r) { return row < r.first + r.rows; }) -
+      blocks_.begin());
+  skipped_ = next_block_ < blocks_.size() ? first_row - blocks_[next_block_].first : 0;
+  start_prefetcher();
+}
+
+void FileSource::start_prefetcher() {
+  const std::size_t first = std::max(next_block_, kept_.size());
+  if (first == blocks_.size()) return;
   prefetcher_ = std::make_unique<Prefetcher<Loaded>>(
-      static_cast<std::int64_t>(missing), 1,
-      [this, loaded](std::int64_t i) { return load(loaded + static_cast<std::size_t>(i)); });
+      static_cast<std::int64_t>(blocks_.size() - first), 1,
+      [this, first](std::int64_t i) { return load(first + static_cast<std::size_t>(i)); });
 }
 
 void FileSource::finish_block() {
@@ -90,9 +97,10 @@ bool FileSource::next(Block& block) {
   if (next_block_ < kept_.size()) {
     in_use_ = &kept_[next_block_];
   } else {
-    if (!prefetcher_) rewind();
+    if (!prefetcher_) start_prefetcher();
     Loaded loaded = prefetcher_->take();
-    if (next_block_ < num_kept_) {
+    // Kept blocks are the first ones, without a gap.
+    if (next_block_ == kept_.size() && next_block_ < num_kept_) {
       kept_.reserve(num_kept_);
       in_use_ = &kept_.emplace_back(std::move(loaded));
     } else {
@@ -101,9 +109,13 @@ bool FileSource::next(Block& block) {
     }
   }
   const Range& range = blocks_[next_block_++];
-  block.first_row = range.first;
-  block.rows = range.rows;
-  block.views = in_use_->views;
+  block.first_row = range.first + skipped_;
+  block.rows = range.rows - skipped_;
+  block.views.clear();
+  for (const MatrixView& view : in_use_->views) {
+    block.views.push_back(view.slice(skipped_, block.rows));
+  }
+  skipped_ = 0;
   return true;
 }
 

@@ -47,7 +47,7 @@ class FileSource final : public BlockSource {
   FileSource& operator=(const FileSource&) = delete;
 
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
-  void rewind() override;
+  void rewind(std::int64_t first_row) override;
   bool next(Block& block) override;
 
  private:
@@ -64,6 +64,7 @@ class FileSource final : public BlockSource {
 
   void cut_blocks(std::int64_t block_rows);
   void finish_block();
+  void start_prefetcher();
   [[nodiscard]] Loaded load(std::size_t index) const;
   void map_rows(const FileView& view, std::size_t v, const Range& range, Loaded& to) const;
   void copy_rows(const FileView& view, std::size_t v, const Range& range, Loaded& to) const;
@@ -83,6 +84,7 @@ class FileSource final : public BlockSource {
   Loaded current_;
   const Loaded* in_use_ = nullptr;
   std::size_t next_block_ = 0;
+  std::int64_t skipped_ = 0;  ///< first rows of that block which are not asked for
   std::unique_ptr<Prefetcher<Loaded>> prefetcher_;
 };
 

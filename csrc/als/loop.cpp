@@ -17,7 +17,7 @@ namespace {
 
 void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode, RowSink* w) {
   backend.begin_pass(mode);
-  source.rewind();
+  source.rewind(0);
   Block block;
   while (source.next(block)) {
     backend.process(block, w == nullptr ? nullptr : w->begin(block.first_row, block.rows));
@@ -365,7 +365,7 @@ void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
 
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source) {
   std::vector<ViewStats> stats(problem.views.size());
-  source.rewind();
+  source.rewind(0);
   Block block;
   while (source.next(block)) backend.scan(block, stats);
   return stats;

@@ -139,8 +139,8 @@ NonnegativeSource::NonnegativeSource(std::unique_ptr<BlockSource> source,
       memory_(rules_.size()),
       shifted_(rules_.size()) {}
 
-void NonnegativeSource::rewind() {
-  source_->rewind();
+void NonnegativeSource::rewind(std::int64_t first_row) {
+  source_->rewind(first_row);
   inner_ = Block{};
   done_ = 0;
 }

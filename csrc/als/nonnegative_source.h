@@ -39,7 +39,7 @@ class NonnegativeSource final : public BlockSource {
   NonnegativeSource(std::unique_ptr<BlockSource> source, std::vector<NegativeRule> rules);
 
   [[nodiscard]] std::int64_t rows() const override { return source_->rows(); }
-  void rewind() override;
+  void rewind(std::int64_t first_row) override;
   bool next(Block& block) override;
 
  private:

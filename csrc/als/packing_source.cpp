@@ -46,9 +46,9 @@ PackingSource::PackingSource(std::unique_ptr<BlockSource> in_place, std::vector<
   }
 }
 
-void PackingSource::rewind() {
-  next_row_ = 0;
-  if (in_place_ != nullptr) in_place_->rewind();
+void PackingSource::rewind(std::int64_t first_row) {
+  next_row_ = first_row;
+  if (in_place_ != nullptr) in_place_->rewind(first_row);
 }
 
 bool PackingSource::next(Block& block) {

@@ -28,7 +28,7 @@ class PackingSource final : public BlockSource {
                 std::int64_t block_rows, int threads);
 
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
-  void rewind() override;
+  void rewind(std::int64_t first_row) override;
   bool next(Block& block) override;
 
  private:

@@ -163,7 +163,7 @@ WorstRows worst_rows(Backend& backend, const Problem& problem, BlockSource& sour
   const double rounding = 0.01 * identity_limit(backend.compute_size());
   WorstRows own(count);
   Block block;
-  source.rewind();
+  source.rewind(0);
   while (source.next(block)) {
     const RowOutput b(backend, block, PassMode::kLinear, problem.total_rank());
     const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());

@@ -8,6 +8,8 @@
 
 #include "als/packed_rows.h"
 #include "als/packing_source.h"
+#include "backend/device_memory.h"
+#include "bindings/device_matrix.h"
 #include "core/error.h"
 
 namespace py = pybind11;
@@ -78,7 +80,7 @@ std::unique_ptr<PackedRows> strided_rows(const py::array& array, Stored stored, 
 
 /// A sparse matrix of SciPy in rows: attributes indptr, indices, data and shape.
 std::unique_ptr<PackedRows> sparse_rows(const py::object& matrix, DType dtype, std::size_t number,
-                                        std::vector<py::array>& owners) {
+                                        std::vector<py::object>& owners) {
   std::array<py::array, 3> parts;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     constexpr std::array kNames{"indptr", "indices", "data"};
@@ -112,19 +114,42 @@ std::unique_ptr<PackedRows> sparse_rows(const py::object& matrix, DType dtype, s
   return std::make_unique<SparseRows>(layout, dtype);
 }
 
+[[noreturn]] void throw_mixed(std::size_t number) {
+  throw Error(ErrorKind::kType, name_of(number) +
+                                    " is in other memory than the first; expected all arrays in "
+                                    "the CPU's memory or all on a CUDA device");
+}
+
+void check_not_empty(const ArraySource::Views& views) {
+  for (const auto& pieces : views) {
+    if (pieces.empty()) throw Error(ErrorKind::kValue, "a view needs at least one array");
+  }
+}
+
+void check_equal_columns(std::int64_t columns, std::int64_t expected, std::size_t number) {
+  if (columns == expected) return;
+  throw Error(ErrorKind::kValue,
+              "the arrays of " + name_of(number) + " differ in their number of columns");
+}
+
 }  // namespace
 
 ArraySource::ArraySource(const Views& views, const std::vector<DType>& dtypes,
                          std::int64_t block_rows, int threads) {
+  check_not_empty(views);
+  if (!views.empty() && py::isinstance<DeviceMatrix>(views.front().front())) {
+    take_device_matrices(views, dtypes, block_rows);
+    return;
+  }
   std::vector<std::vector<MatrixView>> in_place;
   std::vector<PackingSource::View> packed;
   std::int64_t row_bytes = 0;
   for (std::size_t v = 0; v < views.size(); ++v) {
-    if (views[v].empty()) throw Error(ErrorKind::kValue, "a view needs at least one array");
     std::vector<MatrixView> pieces;
     std::vector<std::unique_ptr<PackedRows>> as_packed;
     bool readable = true;
     for (const py::object& piece : views[v]) {
+      if (py::isinstance<DeviceMatrix>(piece)) throw_mixed(v);
       if (!py::isinstance<py::array>(piece)) {
         as_packed.push_back(sparse_rows(piece, dtypes[v], v, owners_));
         readable = false;
@@ -139,10 +164,7 @@ ArraySource::ArraySource(const Views& views, const std::vector<DType>& dtypes,
       if (readable) pieces.push_back(view_of(array, dtypes[v]));
     }
     for (const auto& piece : as_packed) {
-      if (piece->columns() != as_packed.front()->columns()) {
-        throw Error(ErrorKind::kValue,
-                    "the arrays of " + name_of(v) + " differ in their number of columns");
-      }
+      check_equal_columns(piece->columns(), as_packed.front()->columns(), v);
     }
     std::unique_ptr<PackedRows> rows;
     if (!readable) rows = std::make_unique<StackedRows>(std::move(as_packed));
@@ -166,6 +188,44 @@ ArraySource::ArraySource(const Views& views, const std::vector<DType>& dtypes,
   }
   source_ =
       std::make_unique<PackingSource>(std::move(others), std::move(packed), block_rows, threads);
+}
+
+void ArraySource::take_device_matrices(const Views& views, const std::vector<DType>& dtypes,
+                                       std::int64_t block_rows) {
+  std::vector<std::vector<MatrixView>> all;
+  for (std::size_t v = 0; v < views.size(); ++v) {
+    std::vector<MatrixView>& pieces = all.emplace_back();
+    for (const py::object& piece : views[v]) {
+      if (!py::isinstance<DeviceMatrix>(piece)) throw_mixed(v);
+      const auto& matrix = piece.cast<const DeviceMatrix&>();
+      if (matrix.view().dtype != dtypes[v]) {
+        throw Error(ErrorKind::kType, name_of(v) + " has another dtype than its source says");
+      }
+      if (device_.value_or(matrix.device()) != matrix.device()) {
+        throw Error(ErrorKind::kValue, name_of(v) + " is on CUDA device " +
+                                           std::to_string(matrix.device()) +
+                                           " and another view on device " +
+                                           std::to_string(*device_) + "; expected one device");
+      }
+      device_ = matrix.device();
+      pieces.push_back(matrix.view());
+      check_equal_columns(pieces.back().columns, pieces.front().columns, v);
+      owners_.push_back(piece);
+    }
+    columns_.push_back(pieces.front().columns);
+  }
+  source_ = std::make_unique<MatrixSource>(std::move(all), block_rows);
+}
+
+ArraySource::~ArraySource() {
+  if (!device_) return;
+  try {
+    const py::gil_scoped_release unlocked;
+    wait_for_cuda_backend(*device_);
+  } catch (const Error&) {
+    // An error of the device was thrown where work was given to it, or will be at the next call.
+    return;
+  }
 }
 
 }  // namespace cofactor::bindings

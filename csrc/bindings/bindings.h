@@ -5,6 +5,7 @@
 namespace cofactor::bindings {
 
 void register_errors(pybind11::module_& module);
+void register_device_matrix(pybind11::module_& module);
 void register_row_terms(pybind11::module_& module);
 void register_source(pybind11::module_& module);
 void register_engine(pybind11::module_& module);

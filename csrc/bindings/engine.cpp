@@ -15,6 +15,7 @@
 #include "als/loop.h"
 #include "backend/backend.h"
 #include "bindings/bindings.h"
+#include "bindings/device_matrix.h"
 #include "bindings/py_reducer.h"
 #include "bindings/source.h"
 #include "core/error.h"
@@ -56,6 +57,9 @@ class Engine {
          const std::optional<RowTerms>& row_terms, std::optional<Reduce> reduce,
          std::optional<Exchange> exchange)
       : source_(source), device_(device), reducer_(std::move(reduce), std::move(exchange)) {
+    if (source.device() && device != "cuda") {
+      throw Error(ErrorKind::kValue, "the source is on a CUDA device; expected device='cuda'");
+    }
     const std::size_t views = source.columns().size();
     if (weights.size() != views || l1_h.size() != views || l2_h.size() != views ||
         (!fixed.empty() && fixed.size() != views)) {
@@ -172,6 +176,12 @@ class Engine {
   EncodeResult encode(const std::vector<double>& sum_of_squares, bool exact,
                       const std::optional<py::array>& w) {
     return encode_to(sum_of_squares, exact, output(w).get());
+  }
+
+  EncodeResult encode_to_device(const std::vector<double>& sum_of_squares, bool exact,
+                                const DeviceMatrix& w) {
+    MemorySink sink(memory_of(w), row_bytes());
+    return encode_to(sum_of_squares, exact, &sink);
   }
 
   EncodeResult encode_to_file(const std::vector<double>& sum_of_squares, bool exact, int descriptor,
@@ -308,6 +318,20 @@ class Engine {
     return static_cast<std::byte*>(const_cast<void*>(array.data()));
   }
 
+  /// The same on a CUDA device, which no other device writes to.
+  [[nodiscard]] std::byte* memory_of(const DeviceMatrix& matrix) const {
+    const MatrixView& view = matrix.view();
+    const DType dtype = float64() ? DType::kFloat64 : DType::kFloat32;
+    const bool fits = view.rows == problem_.rows && view.columns == problem_.total_rank() &&
+                      view.row_stride == view.columns && view.dtype == dtype && matrix.writable();
+    if (!fits || device_ != "cuda") {
+      throw Error(ErrorKind::kValue,
+                  "an output on a CUDA device must be a writable row-major matrix of the engine's "
+                  "rows, components and compute type, and the engine must be on that device");
+    }
+    return static_cast<std::byte*>(const_cast<void*>(view.data));
+  }
+
   [[nodiscard]] std::unique_ptr<RowSink> output(const std::optional<py::array>& array) const {
     if (!array) return nullptr;
     return std::make_unique<MemorySink>(memory_of(*array, problem_.rows), row_bytes());
@@ -418,6 +442,9 @@ void register_engine(py::module_& module) {
                     "majorised.")
       .def("encode", &Engine::encode, py::arg("sum_of_squares"), py::kw_only(), py::arg("exact"),
            py::arg("w"))
+      .def("encode_to_device", &Engine::encode_to_device, py::arg("sum_of_squares"), py::kw_only(),
+           py::arg("exact"), py::arg("w"),
+           "As encode, with W written to the memory of the CUDA device that the engine is on.")
       .def("encode_to_file", &Engine::encode_to_file, py::arg("sum_of_squares"), py::kw_only(),
            py::arg("exact"), py::arg("descriptor"), py::arg("path"), py::arg("offset"),
            "As encode, with W written to an open file, row 0 at the offset.")

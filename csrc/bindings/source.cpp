@@ -43,7 +43,8 @@ std::unique_ptr<PySource> from_arrays(const ArraySource::Views& views,
   }
   auto source = std::make_unique<ArraySource>(views, described.dtypes, block_rows, threads);
   described.columns = source->columns();
-  return std::make_unique<PySource>(std::move(described), std::move(source));
+  const std::optional<int> device = source->device();
+  return std::make_unique<PySource>(std::move(described), std::move(source), device);
 }
 
 /// The source with its rules applied, and `described` as it is then.
@@ -114,12 +115,14 @@ using Start = py::typing::Callable<py::typing::Iterator<py::typing::List<py::obj
 /// Blocks that a Python iterator gives. The loop runs without the GIL, which each block takes.
 class IteratorSource final : public BlockSource {
  public:
-  IteratorSource(Start start, const PySource::Views& views, std::int64_t rows, int threads)
+  IteratorSource(Start start, const PySource::Views& views, std::int64_t rows, int threads,
+                 std::optional<int> device)
       : start_(std::move(start)),
         columns_(views.columns),
         dtypes_(views.dtypes),
         rows_(rows),
-        threads_(threads) {}
+        threads_(threads),
+        device_(device) {}
   ~IteratorSource() override {
     const py::gil_scoped_acquire gil;
     given_.reset();
@@ -130,11 +133,18 @@ class IteratorSource final : public BlockSource {
   IteratorSource& operator=(const IteratorSource&) = delete;
 
   [[nodiscard]] std::int64_t rows() const override { return rows_; }
-  void rewind() override {
+  void rewind(std::int64_t first_row) override {
     const py::gil_scoped_acquire gil;
     given_.reset();
     iterator_ = start_();
     first_row_ = 0;
+    // An iterator starts at row 0: what comes before is asked for and passed over.
+    while (first_row > 0 && take()) {
+      if (first_row < first_row_ + given_->rows()) {
+        given_->rewind(first_row - first_row_);
+        break;
+      }
+    }
   }
   bool next(Block& block) override {
     // What has to be packed comes in several blocks.
@@ -169,6 +179,9 @@ class IteratorSource final : public BlockSource {
     if (given_->columns() != columns_) {
       throw Error(ErrorKind::kValue, "the blocks of a view differ in their number of columns");
     }
+    if (given_->device() != device_) {
+      throw Error(ErrorKind::kValue, "the blocks are not all in one place");
+    }
     return true;
   }
 
@@ -177,6 +190,7 @@ class IteratorSource final : public BlockSource {
   std::vector<DType> dtypes_;
   std::int64_t rows_;
   int threads_;
+  std::optional<int> device_;
   py::object iterator_;
   std::unique_ptr<ArraySource> given_;
   std::int64_t first_row_ = 0;  ///< of what was given
@@ -184,17 +198,18 @@ class IteratorSource final : public BlockSource {
 
 std::unique_ptr<PySource> from_blocks(Start start, std::vector<std::int64_t> columns,
                                       const std::vector<std::string>& dtypes,
-                                      std::vector<double> scales, std::int64_t n_rows,
-                                      int threads) {
+                                      std::vector<double> scales, std::int64_t n_rows, int threads,
+                                      std::optional<int> device) {
   PySource::Views described{std::move(columns), parse_dtypes(dtypes), std::move(scales)};
-  auto source = std::make_unique<IteratorSource>(std::move(start), described, n_rows, threads);
-  return std::make_unique<PySource>(std::move(described), std::move(source));
+  auto source =
+      std::make_unique<IteratorSource>(std::move(start), described, n_rows, threads, device);
+  return std::make_unique<PySource>(std::move(described), std::move(source), device);
 }
 
 }  // namespace
 
-PySource::PySource(Views views, std::unique_ptr<BlockSource> source)
-    : views_(std::move(views)), source_(std::move(source)) {
+PySource::PySource(Views views, std::unique_ptr<BlockSource> source, std::optional<int> device)
+    : views_(std::move(views)), device_(device), source_(std::move(source)) {
   const std::size_t count = views_.columns.size();
   if (count == 0) throw Error(ErrorKind::kValue, "a source needs at least one view");
   if (views_.dtypes.size() != count || views_.scales.size() != count) {
@@ -204,11 +219,13 @@ PySource::PySource(Views views, std::unique_ptr<BlockSource> source)
 
 void register_source(py::module_& module) {
   py::class_<PySource>(module, "Source", "Rows of all views, a block at a time.")
-      .def(py::init(&from_arrays), py::arg("views"), py::arg("dtypes"), py::arg("scales"),
-           py::kw_only(), py::arg("block_rows") = 0, py::arg("threads") = 0,
-           "Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. "
-           "Row-major ones are read in place; one of other layout, byte order or integers, or a "
-           "sparse one in rows, is packed block by block.")
+      .def(
+          py::init(&from_arrays), py::arg("views"), py::arg("dtypes"), py::arg("scales"),
+          py::kw_only(), py::arg("block_rows") = 0, py::arg("threads") = 0,
+          "Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. "
+          "Row-major ones are read in place; one of other layout, byte order or integers, or a "
+          "sparse one in rows, is packed block by block. All are DeviceMatrix, on one CUDA device, "
+          "or none is.")
       .def_static(
           "from_files", &from_files, py::arg("files"), py::arg("columns"), py::arg("dtypes"),
           py::arg("scales"), py::kw_only(), py::arg("negative"), py::arg("selection"),
@@ -218,11 +235,16 @@ void register_source(py::module_& module) {
           "happens what `negative` says for each view: keep, relu, shift or split, and "
           "the minimum for shift. Cuts, if any, are the views to give: (view, first column, "
           "column after the last).")
-      .def_static("from_blocks", &from_blocks, py::arg("start"), py::arg("columns"),
-                  py::arg("dtypes"), py::arg("scales"), py::kw_only(), py::arg("n_rows"),
-                  py::arg("threads") = 0,
-                  "Of start(), which is called for every pass and gives an iterator of lists of "
-                  "arrays as above, one a view. The number of rows is known after a pass.")
+      .def_static(
+          "from_blocks", &from_blocks, py::arg("start"), py::arg("columns"), py::arg("dtypes"),
+          py::arg("scales"), py::kw_only(), py::arg("n_rows"), py::arg("threads") = 0,
+          py::arg("device") = py::none(),
+          "Of start(), which is called for every pass and gives an iterator of lists of "
+          "arrays as above, one a view, all on that CUDA device, if one is named. The number of "
+          "rows is known after a pass.")
+      .def_property_readonly("device", &PySource::device,
+                             "Number of the CUDA device that the rows are on; None where they are "
+                             "not on one.")
       .def_property_readonly("n_rows", &PySource::rows);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "als/block_source.h"
@@ -19,16 +20,20 @@ class PySource {
     std::vector<double> scales;
   };
   /// Throws Error unless there is at least one view, and everything once for each.
-  PySource(Views views, std::unique_ptr<BlockSource> source);
+  PySource(Views views, std::unique_ptr<BlockSource> source,
+           std::optional<int> device = std::nullopt);
 
   BlockSource& source() { return *source_; }
   [[nodiscard]] const std::vector<std::int64_t>& columns() const { return views_.columns; }
   [[nodiscard]] const std::vector<DType>& dtypes() const { return views_.dtypes; }
   [[nodiscard]] const std::vector<double>& scales() const { return views_.scales; }
   [[nodiscard]] std::int64_t rows() const { return source_->rows(); }
+  /// Number of the CUDA device that its blocks are on, if they are on one.
+  [[nodiscard]] std::optional<int> device() const { return device_; }
 
  private:
   Views views_;
+  std::optional<int> device_;
   std::unique_ptr<BlockSource> source_;
 };
 

@@ -8,6 +8,9 @@
 
 namespace cofactor {
 
+/// Where numbers lie: what the CPU reads, or the memory of an accelerator.
+enum class Memory : std::uint8_t { kHost, kDevice };
+
 /// Row-major rows that somebody else owns: columns are contiguous, rows are `row_stride` elements
 /// apart.
 struct MatrixView {
@@ -16,13 +19,14 @@ struct MatrixView {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t row_stride = 0;
+  Memory memory = Memory::kHost;
 
   [[nodiscard]] const void* row(std::int64_t i) const noexcept {
     return static_cast<const std::byte*>(data) +
            static_cast<std::size_t>(i * row_stride) * size_of(dtype);
   }
   [[nodiscard]] MatrixView slice(std::int64_t first, std::int64_t count) const noexcept {
-    return {row(first), dtype, count, columns, row_stride};
+    return {row(first), dtype, count, columns, row_stride, memory};
   }
 };
 

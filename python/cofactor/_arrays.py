@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HostArray", "is_foreign", "like", "real_numbers", "to_host"]
+__all__ = [
+    "HostArray",
+    "device_kind",
+    "is_foreign",
+    "kind_of",
+    "like",
+    "real_numbers",
+    "times",
+    "to_host",
+]
 
 # Of DLPack: memory that the CPU reads as its own.
 _HOST_DEVICES = (1, 3, 11)
@@ -26,8 +35,18 @@ class HostArray:
 
 
 def is_foreign(array: Any) -> bool:
-    """Whether `array` is another library's, with memory that DLPack hands over."""
-    return hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray | np.generic)
+    """Whether `array` is another library's, with memory that it hands over."""
+    if isinstance(array, np.ndarray | np.generic):
+        return False
+    return hasattr(array, "__dlpack__") or hasattr(array, "__cuda_array_interface__")
+
+
+def device_kind(array: Any) -> int | None:
+    """Kind of memory that an array lies in, by DLPack's numbers; None where it does not say."""
+    try:
+        return int(array.__dlpack_device__()[0])
+    except (AttributeError, BufferError, RuntimeError, ValueError):
+        return None
 
 
 def to_host(array: Any, name: str = "X") -> HostArray:
@@ -36,8 +55,9 @@ def to_host(array: Any, name: str = "X") -> HostArray:
     Parameters
     ----------
     array : array
-        NumPy array, or anything with ``__dlpack__`` (torch, CuPy, JAX). An array on another device
-        is copied to this one. Anything else is returned as it is.
+        NumPy array, or anything with ``__dlpack__`` (torch, CuPy, JAX) or
+        ``__cuda_array_interface__``. An array on another device is copied to this one. Anything
+        else is returned as it is.
     name : str
         Name for error messages.
 
@@ -72,16 +92,18 @@ def to_host(array: Any, name: str = "X") -> HostArray:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return _from_torch(array, torch, name)
-    device = int(array.__dlpack_device__()[0])
     try:
-        if device in _HOST_DEVICES:
+        if not hasattr(array, "__dlpack__"):
+            # Numba's arrays, and others that only have an interface, say this of themselves.
+            return HostArray(array.copy_to_host())
+        if device_kind(array) in _HOST_DEVICES:
             return HostArray(np.from_dlpack(array))
         if hasattr(array, "get"):  # CuPy's way to host memory, from versions before DLPack's
             return HostArray(array.get())
         return HostArray(np.from_dlpack(array, device="cpu", copy=True))
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(
-            f"{name} is {_kind(array)} whose memory NumPy cannot take ({error}); pass it as a "
+            f"{name} is {kind_of(array)} whose memory NumPy cannot take ({error}); pass it as a "
             "NumPy array of float32"
         ) from error
 
@@ -138,13 +160,14 @@ def _from_torch(tensor: Any, torch: Any, name: str) -> HostArray:
         ) from error
 
 
-def like(result: npt.NDArray[Any], given: Any) -> Any:
+def like(result: Any, given: Any) -> Any:
     """Bring a result into the library and onto the device that the input came from.
 
     Parameters
     ----------
-    result : ndarray
-        What was computed; not copied where it stays on the CPU.
+    result : array
+        What was computed; not copied where it stays on the CPU, nor if it is no ndarray, and so
+        already where it belongs.
     given : object
         The input.
 
@@ -160,7 +183,7 @@ def like(result: npt.NDArray[Any], given: Any) -> Any:
     >>> like(np.ones(2), [[1, 2]])
     array([1., 1.])
     """
-    if not is_foreign(given):
+    if not is_foreign(given) or not isinstance(result, np.ndarray):
         return result
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(given, torch.Tensor):
@@ -175,5 +198,50 @@ def like(result: npt.NDArray[Any], given: Any) -> Any:
     return namespace().asarray(result, device=device)
 
 
-def _kind(array: Any) -> str:
+def times(W: Any, H: npt.NDArray[Any], name: str) -> Any:
+    """Multiply a caller's factor by components, in the library and on the device that it is of.
+
+    Parameters
+    ----------
+    W : array of shape (n_examples, n_components)
+        The factor. One on another device is multiplied there, if its library can.
+    H : ndarray of shape (n_components, n_columns)
+        Components.
+    name : str
+        Name of `W` for error messages.
+
+    Returns
+    -------
+    array of shape (n_examples, n_columns)
+        ``W @ H``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> times(np.ones((1, 2)), np.ones((2, 3)), "W")
+    array([[2., 2., 2.]])
+    """
+    is_near = not is_foreign(W) or device_kind(W) in _HOST_DEVICES
+    if is_near or not hasattr(W, "__matmul__"):
+        return like(np.asarray(to_host(W, name).values) @ H, W)
+    if len(W.shape) != 2 or W.shape[1] != len(H):
+        raise ValueError(
+            f"{name} has shape {tuple(W.shape)}; expected (n_examples, {len(H)}), one column a "
+            "component"
+        )
+    components = like(H, W)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(W, torch.Tensor):
+        dtype = torch.promote_types(W.dtype, components.dtype)
+        return W.detach().to(dtype) @ components.to(dtype)
+    return W @ components
+
+
+def kind_of(array: Any) -> str:
+    """Name of an array's library and class, for error messages."""
     return f"{type(array).__module__.split('.')[0]}.{type(array).__qualname__}"

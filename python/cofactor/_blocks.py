@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ._device_arrays import are_on_device, one_device
 from ._matrices import Matrix, to_matrix
 
 __all__ = ["BlockReader"]
@@ -19,6 +20,8 @@ class BlockReader:
         The data; ``iter(blocks)`` starts over.
     caller : str
         Name for error messages.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute: see :func:`are_on_device`.
 
     Attributes
     ----------
@@ -28,16 +31,18 @@ class BlockReader:
         Number of rows in all blocks; 0 until they were read once.
     told : int
         Number of entries of what the caller said of single examples; 0 if that was nothing.
+    device : int or None
+        Number of the CUDA device that the blocks are read on, where they are.
 
     Raises
     ------
     TypeError
         If the iterable is an iterator, which can be read only once, or a block is no mapping.
     ValueError
-        If there is no block, or no view in it.
+        If there is no block, or no view in it, or its views are not all in one place.
     """
 
-    def __init__(self, blocks: Iterable[Any], caller: str) -> None:
+    def __init__(self, blocks: Iterable[Any], caller: str, device: str) -> None:
         iterator = iter(blocks)
         if iterator is blocks:
             raise TypeError(
@@ -48,6 +53,7 @@ class BlockReader:
             )
         self._blocks = blocks
         self._caller = caller
+        self._place = device
         self.n_examples = 0
         self.told = 0
         try:
@@ -60,9 +66,12 @@ class BlockReader:
                 "ActivationStore, a mapping from view name to array, such as {'pixels': X}, or an "
                 "iterable of such mappings"
             )
+        self._on_device = are_on_device(block, device, caller)
         self.first = self._checked(block, 0)
         if not self.first:
             raise ValueError(f"{caller} got no views; expected at least one")
+        views = self.first.values()
+        self.device = next(view.values.device for view in views) if self._on_device else None
         # The pass that has begun with the first block goes on when it is asked for.
         self._begun: Iterator[Any] | None = iterator
 
@@ -122,7 +131,17 @@ class BlockReader:
                 f"{self._caller}: block {number} has type {type(block).__name__}; expected a "
                 "mapping from view name to array"
             )
-        matrices = {name: to_matrix(name, array) for name, array in block.items()}
+        if are_on_device(block, self._place, self._caller) != self._on_device:
+            places = "in the CPU's memory", "on a CUDA device"
+            raise ValueError(
+                f"{self._caller}: block {number} is {places[not self._on_device]} and the first is "
+                f"{places[self._on_device]}; give all blocks in one place"
+            )
+        matrices = {
+            name: to_matrix(name, array, on_device=self._on_device) for name, array in block.items()
+        }
+        if self._on_device:
+            one_device({name: matrix.values for name, matrix in matrices.items()})
         lengths = {name: matrix.n_rows for name, matrix in matrices.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(

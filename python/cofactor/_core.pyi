@@ -6,15 +6,60 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
+import typing_extensions
+__all__: list[str] = ['DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'cuda_device_of', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
+class DeviceMatrix:
+    """
+    Rows in the memory of a CUDA device, whose owner they keep alive.
+    """
+    @staticmethod
+    def at(address: typing.SupportsInt | typing.SupportsIndex, *, rows: typing.SupportsInt | typing.SupportsIndex, columns: typing.SupportsInt | typing.SupportsIndex, row_stride: typing.SupportsInt | typing.SupportsIndex, dtype: str, device: typing.SupportsInt | typing.SupportsIndex, writable: bool, owner: typing.Any) -> DeviceMatrix:
+        """
+        Of an address on a CUDA device; rows begin every row_stride numbers.
+        """
+    @staticmethod
+    def from_dlpack(capsule: typing_extensions.CapsuleType) -> DeviceMatrix:
+        """
+        Of what __dlpack__ gave: a matrix on a CUDA device with contiguous rows of bool or of a dtype that the core reads.
+        """
+    @typing.overload
+    def __getitem__(self, parts: tuple[slice, slice]) -> DeviceMatrix:
+        """
+        Some rows and columns, where they lie.
+        """
+    @typing.overload
+    def __getitem__(self, rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> numpy.ndarray:
+        """
+        A copy of the rows of these numbers in the CPU's memory; bfloat16 as its 16 bits.
+        """
+    @property
+    def address(self) -> int:
+        ...
+    @property
+    def device(self) -> int:
+        """
+        Number of the CUDA device.
+        """
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def row_stride(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple[int, int]:
+        ...
+    @property
+    def writable(self) -> bool:
+        ...
 class Source:
     """
     Rows of all views, a block at a time.
     """
     @staticmethod
-    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[typing.Any]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> Source:
+    def from_blocks(start: collections.abc.Callable[[], collections.abc.Iterator[list[typing.Any]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, n_rows: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex = 0, device: typing.SupportsInt | typing.SupportsIndex | None = None) -> Source:
         """
-        Of start(), which is called for every pass and gives an iterator of lists of arrays as above, one a view. The number of rows is known after a pass.
+        Of start(), which is called for every pass and gives an iterator of lists of arrays as above, one a view, all on that CUDA device, if one is named. The number of rows is known after a pass.
         """
     @staticmethod
     def from_files(files: collections.abc.Sequence[collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]]], columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, negative: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]], selection: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None, block_rows: typing.SupportsInt | typing.SupportsIndex, kept_bytes: typing.SupportsInt | typing.SupportsIndex, cuts: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]] | None = None) -> Source:
@@ -23,7 +68,12 @@ class Source:
         """
     def __init__(self, views: collections.abc.Sequence[collections.abc.Sequence[typing.Any]], dtypes: collections.abc.Sequence[str], scales: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, block_rows: typing.SupportsInt | typing.SupportsIndex = 0, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         """
-        Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. Row-major ones are read in place; one of other layout, byte order or integers, or a sparse one in rows, is packed block by block.
+        Of lists of arrays, consecutive pieces of each view's rows, which are kept alive. Row-major ones are read in place; one of other layout, byte order or integers, or a sparse one in rows, is packed block by block. All are DeviceMatrix, on one CUDA device, or none is.
+        """
+    @property
+    def device(self) -> int | None:
+        """
+        Number of the CUDA device that the rows are on; None where they are not on one.
         """
     @property
     def n_rows(self) -> int:
@@ -182,6 +232,10 @@ class Engine:
         """
     def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
         ...
+    def encode_to_device(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: DeviceMatrix) -> EncodeResult:
+        """
+        As encode, with W written to the memory of the CUDA device that the engine is on.
+        """
     def encode_to_file(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, descriptor: typing.SupportsInt | typing.SupportsIndex, path: str, offset: typing.SupportsInt | typing.SupportsIndex) -> EncodeResult:
         """
         As encode, with W written to an open file, row 0 at the offset.
@@ -252,6 +306,10 @@ def cuda_available() -> bool:
     """
     Whether device='cuda' can work here.
     """
+def cuda_device_of(address: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Number of the CUDA device that an address lies on.
+    """
 def default_threads() -> int:
     """
     Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.
@@ -271,5 +329,9 @@ def simd_level() -> str:
 def simd_levels() -> list[str]:
     """
     Levels that this build holds and this machine runs, from plain to wide.
+    """
+def wait_for_cuda_stream(device: typing.SupportsInt | typing.SupportsIndex, stream: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Waits until a stream of a CUDA device has done what it was given: 1 is its legacy default stream, 2 this thread's, and more is a handle.
     """
 PANEL_ROWS: int = 512

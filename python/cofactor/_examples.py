@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._arrays import real_numbers
+from ._arrays import is_foreign, real_numbers, to_host
 
 __all__ = ["ExampleTerms", "given_length", "load_terms"]
 
@@ -161,7 +161,7 @@ def given_length(
     """Count the entries of the first of these that is given; 0 if there is none."""
     columns = list(mask.values()) if isinstance(mask, Mapping) else []
     columns += [given for given in (sample_weight, groups) if given is not None]
-    return int(np.size(np.asarray(columns[0]))) if columns else 0
+    return int(np.size(_column(columns[0], "mask, sample_weight or groups"))) if columns else 0
 
 
 def _patterns(
@@ -180,7 +180,7 @@ def _patterns(
         )
     present = np.ones((n_examples, len(names)), np.bool_)
     for name, given in mask.items():
-        column = np.asarray(given)
+        column = _column(given, f"mask[{name!r}]")
         if column.dtype != np.bool_:
             raise TypeError(f"mask[{name!r}] has dtype {column.dtype}; expected bool")
         if column.shape != (n_examples,):
@@ -215,7 +215,7 @@ def _weights(n_examples: int, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def _groups(
     n_examples: int, given: npt.ArrayLike, labels: npt.NDArray[Any] | None
 ) -> tuple[IntArray, npt.NDArray[Any]]:
-    groups = np.asarray(given)
+    groups = _column(given, "groups")
     if groups.shape != (n_examples,):
         raise ValueError(
             f"groups has shape {groups.shape}; expected one label an example, {(n_examples,)}"
@@ -233,3 +233,8 @@ def _groups(
             "not know; leave groups out to solve without them"
         )
     return numbers.astype(np.int32), labels
+
+
+def _column(given: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Entries for single examples, which other libraries may have on another device."""
+    return np.asarray(to_host(given, name).values if is_foreign(given) else given)

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse, vstack
 
+from . import _core
 from ._arrays import to_host
+from ._device_arrays import to_device_matrix
 
 __all__ = ["Matrix", "gather", "stack", "to_matrix"]
 
@@ -22,7 +24,7 @@ class Matrix:
     """Rows of one view in memory, and what the core reads their numbers as."""
 
     values: Any
-    """Array, or a sparse matrix in rows; bfloat16 as its 16 bits."""
+    """Array, a sparse matrix in rows, or a matrix on a CUDA device; bfloat16 as its 16 bits."""
     dtype: str
 
     @property
@@ -36,7 +38,9 @@ class Matrix:
         return int(self.values.shape[1])
 
 
-def to_matrix(name: Any, array: Any, dtype: str | None = None) -> Matrix:
+def to_matrix(
+    name: Any, array: Any, dtype: str | None = None, *, on_device: bool = False
+) -> Matrix:
     """Check the array of a view and bring it into a form that the core reads.
 
     Parameters
@@ -48,6 +52,8 @@ def to_matrix(name: Any, array: Any, dtype: str | None = None) -> Matrix:
         of more than 64 bits and sparse matrices that are not in rows are copied.
     dtype : str, optional
         Name of the dtype where `array` holds the bits of numbers that NumPy does not know.
+    on_device : bool, default=False
+        Whether `array` is on a CUDA device and to be read there: see :func:`to_device_matrix`.
 
     Returns
     -------
@@ -64,20 +70,16 @@ def to_matrix(name: Any, array: Any, dtype: str | None = None) -> Matrix:
     """
     if not isinstance(name, str):
         raise TypeError(f"view names must be strings, got {name!r}")
+    if on_device:
+        _check_shape(name, _shape_of(array))
+        array = to_device_matrix(array, f"view {name!r}")
+    if isinstance(array, _core.DeviceMatrix):
+        return Matrix(array, array.dtype)
     host = to_host(array, f"view {name!r}")
     values, dtype = host.values, dtype or host.dtype
     if not issparse(values):
         values = np.asarray(values)
-    if values.ndim != 2:
-        raise ValueError(
-            f"view {name!r} has shape {values.shape}; expected (n_examples, n_columns)"
-            + ("; flatten it with x.reshape(len(x), -1)" if values.ndim > 2 else "")
-        )
-    if values.shape[1] == 0:
-        raise ValueError(
-            f"Found view {name!r} with 0 feature(s) (shape={values.shape}) "
-            "while a minimum of 1 is required"
-        )
+    _check_shape(name, values.shape)
     if values.dtype == object:
         values = values.astype(np.float64)  # or the TypeError that says which object is no number
     if values.dtype.kind not in "fiub":
@@ -97,10 +99,29 @@ def to_matrix(name: Any, array: Any, dtype: str | None = None) -> Matrix:
     return Matrix(values, dtype)
 
 
+def _shape_of(array: Any) -> tuple[int, ...]:
+    if hasattr(array, "shape"):
+        return tuple(array.shape)
+    return tuple(array.__cuda_array_interface__["shape"])
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise ValueError(
+            f"view {name!r} has shape {shape}; expected (n_examples, n_columns)"
+            + ("; flatten it with x.reshape(len(x), -1)" if len(shape) > 2 else "")
+        )
+    if shape[1] == 0:
+        raise ValueError(
+            f"Found view {name!r} with 0 feature(s) (shape={shape}) "
+            "while a minimum of 1 is required"
+        )
+
+
 def gather(pieces: Sequence[Any], rows: npt.NDArray[np.intp]) -> Any:
-    """Copy some rows, ascending, out of consecutive pieces of a view's rows."""
+    """Copy some rows, ascending, out of consecutive pieces of a view's rows, to the host."""
     if len(rows) == 0:
-        return pieces[0][:0]
+        return pieces[0][rows]
     edges = np.cumsum([0, *(piece.shape[0] for piece in pieces)])
     cuts = np.searchsorted(rows, edges)
     return stack(

@@ -116,6 +116,7 @@ def take_block(
         expected=nmf._n_columns if known else None,
         caller="CoupledNMF.partial_fit",
         processes=ranks,
+        device=nmf.device,
     )
     if views.are_blocks:
         raise TypeError(

@@ -52,6 +52,10 @@ class Rows(Protocol):
     def sampling_passes(self) -> float:
         """Reads of all rows that taking samples costs."""
 
+    @property
+    def device(self) -> int | None:
+        """Number of the CUDA device that the rows are on; None where they are not on one."""
+
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Return some samples of the rows, each ascending."""
 
@@ -64,8 +68,14 @@ class ArrayRows:
     """For every view consecutive pieces of its rows, read in place, or else block by block."""
 
     pieces: list[list[Any]]
-    """Arrays, or sparse matrices in rows."""
+    """Arrays, sparse matrices in rows, or matrices on a CUDA device."""
     sampling_passes = 0.0
+
+    @property
+    def device(self) -> int | None:
+        """Number of the CUDA device that the arrays are on, if they are."""
+        first = self.pieces[0][0]
+        return first.device if isinstance(first, _core.DeviceMatrix) else None
 
     @property
     def n_examples(self) -> int:
@@ -73,7 +83,7 @@ class ArrayRows:
         return sum(int(piece.shape[0]) for piece in self.pieces[0])
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
-        """Copy the samples into memory."""
+        """Copy the samples into the CPU's memory."""
         return [ArrayRows([[gather(view, rows)] for view in self.pieces]) for rows in samples]
 
     def in_order(self, order: Sequence[int]) -> Rows:
@@ -129,6 +139,7 @@ class FileRows:
     cuts: list[tuple[int, int, int]] | None = None
     """Views to give, as (view, first column, column after the last); all as they are where None."""
     sampling_passes = 0.0
+    device = None
 
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Narrow the selection to the samples; nothing is read yet."""
@@ -184,6 +195,11 @@ class BlockRows:
     n_examples: int
     sampling_passes = 1.0
 
+    @property
+    def device(self) -> int | None:
+        """Number of the CUDA device that every block is on, if they are."""
+        return self.reader.device
+
     def take(self, samples: Sequence[Indices]) -> list[Rows]:
         """Read all blocks once and copy the samples out of them."""
         parts: list[list[list[Any]]] = [[] for _ in samples]
@@ -210,4 +226,5 @@ class BlockRows:
             [view.scale for view in views],
             n_rows=self.n_examples,
             threads=reading.threads,
+            device=self.device,
         )

@@ -14,8 +14,10 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from ._arrays import like, to_host
-from ._views import Views, view_of_matrix
+from ._arrays import like, times, to_host
+from ._device_arrays import are_on_device, is_on_device
+from ._matrices import to_matrix
+from ._views import Views, check_examples, view_of_matrix
 from .distributed import alone
 from .init import Init
 from .nmf import CoupledNMF, FitEvent, with_components
@@ -77,7 +79,7 @@ default=None
     shuffle : bool, default=False
         For scikit-learn's signature: an exact solve has no order of coordinates to shuffle.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute.
+        Where to compute; see :class:`cofactor.CoupledNMF`.
     compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
         What products are computed in; see :class:`cofactor.CoupledNMF`. X of float64, or of
         integers of more than 16 bits, is computed in float64.
@@ -318,6 +320,8 @@ default=None
             ``X @ components_``.
         """
         check_is_fitted(self)
+        if is_on_device(X):
+            return times(X, self.components_, "X")
         W = check_array(to_host(X).values, accept_sparse=("csr", "csc"), input_name="X")
         if W.shape[1] != len(self.components_):
             raise ValueError(
@@ -350,7 +354,7 @@ default=None
                 f"{self.beta_loss!r}; use 'frobenius', or sklearn's NMF with solver='mu'"
             )
 
-    def _fit(self, X: Any, W: Any = None, H: Any = None) -> npt.NDArray[Any]:
+    def _fit(self, X: Any, W: Any = None, H: Any = None) -> Any:
         self._check_parameters()
         views = self._views(X, reset=True)
         coupled = self._fit_coupled(views, self._start(views, W, H))
@@ -367,17 +371,25 @@ default=None
 
     def _views(self, X: Any, *, reset: bool) -> Views:
         """Check X and know its statistics."""
-        host = to_host(X)
         # Values are checked while the statistics are found, which takes one read of X and no more.
-        values = validate_data(
-            self, host.values, reset=reset, accept_sparse="csr", dtype="numeric",
-            ensure_all_finite=False,
-        )  # fmt: skip
-        views = view_of_matrix(_VIEW, values, host.dtype, self.n_threads)
+        on_device = are_on_device({_VIEW: X}, self.device, "NMF")
+        if on_device:
+            dtype, values = None, to_matrix(_VIEW, X, on_device=True).values
+            validate_data(self, values, reset=reset, skip_check_array=True)
+        else:
+            host = to_host(X)
+            dtype = host.dtype
+            values = validate_data(
+                self, host.values, reset=reset, accept_sparse="csr", dtype="numeric",
+                ensure_all_finite=False,
+            )  # fmt: skip
+        views = view_of_matrix(_VIEW, values, dtype, self.n_threads, given=X)
+        check_examples(views, "NMF")
         views = views.with_statistics(self.n_threads)
         _, minimum, n_nonfinite = views.statistics(_VIEW)
         if n_nonfinite:
-            assert_all_finite(values, input_name="X", estimator_name="NMF")
+            if not on_device:
+                assert_all_finite(values, input_name="X", estimator_name="NMF")
             raise ValueError(f"Input X contains NaN or infinity ({n_nonfinite} values).")
         if minimum < 0:
             raise ValueError(
@@ -444,11 +456,10 @@ default=None
             )
         return coupled
 
-    def _encode(self, views: Any, H: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _encode(self, views: Any, H: npt.NDArray[Any]) -> Factor:
         coupled = with_components(self._coupled(len(H), None), {_VIEW: H}, {_VIEW: 1.0})
         with alone():
-            W: npt.NDArray[Any] = coupled.transform(views)
-        return W
+            return coupled.transform(views)
 
     def _encode_with(self, X: Any, H: Any) -> Factor:
         """Check X and the H of a caller, and solve W for it."""

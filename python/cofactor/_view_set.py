@@ -54,6 +54,8 @@ class Views:
     """Number of this process's first example among all."""
     total: int | None = None
     """Number of all examples; None where this process has them all."""
+    like: Any = None
+    """An array of the library and device that results are to be of, where all views are."""
 
     @property
     def names(self) -> list[str]:
@@ -87,6 +89,11 @@ class Views:
         return any(view.dtype == "float64" for view in self.views)
 
     @property
+    def on_device(self) -> bool:
+        """Whether the rows are on a CUDA device, where alone they can be read."""
+        return self.rows.device is not None
+
+    @property
     def have_statistics(self) -> bool:
         """Whether the sums of squares are known without a read of the data."""
         return all(view.statistics is not None for view in self.views)
@@ -104,7 +111,7 @@ class Views:
             l2_w=0.0,
             l1_h=zeros,
             l2_h=zeros,
-            device="cpu",
+            device="cuda" if self.on_device else "cpu",
             float64=self.is_float64,
             threads=n_threads or 0,
             row_terms=self.terms.core(),

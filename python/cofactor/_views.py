@@ -12,6 +12,7 @@ import numpy.typing as npt
 from . import _core
 from ._arrays import like
 from ._blocks import BlockReader
+from ._device_arrays import are_on_device, one_device
 from ._matrices import Matrix, to_matrix
 from ._memory import Reading
 from ._processes import Processes
@@ -36,6 +37,7 @@ def load_views(
     expected: Mapping[str, int] | None = None,
     caller: str,
     processes: Processes | None = None,
+    device: str = "auto",
 ) -> Views:
     """Check `X` and bring it into the form that the core reads.
 
@@ -46,7 +48,8 @@ def load_views(
         it is asked to. Arrays of uint8, float16, bfloat16, float32 and float64 are read in place
         when their rows are contiguous; other layouts and integers are converted block by block, of
         at most 16 bits to float32 and wider ones to float64. Only numbers of more than 64 bits are
-        copied. Sparse matrices are read by rows. Views that were loaded are returned.
+        copied. Sparse matrices are read by rows. Arrays on a CUDA device are read there, and copied
+        to the host if `device` is not there. Views that were loaded are returned.
     expected : mapping of str to int, optional
         Columns of the views that a fitted model knows; `X` may name some of them and no others.
     caller : str
@@ -54,6 +57,8 @@ def load_views(
     processes : Processes, optional
         Those that share the data: a store is divided between them, and anything else is what this
         process has. This one alone by default.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute.
 
     Returns
     -------
@@ -66,9 +71,10 @@ def load_views(
         If `X` is none of these, an iterator that can be read only once, or an array has no real
         numbers.
     ValueError
-        If shapes or names do not fit together, or differ between processes.
+        If shapes or names do not fit together, differ between processes, or not all views are in
+        one place.
     """
-    result = _views_of(X, caller, processes or Processes())
+    result = _views_of(X, caller, processes or Processes(), device)
     if not result.views:
         raise ValueError(f"{caller} got no views; expected at least one")
     if not result.are_blocks:
@@ -86,18 +92,29 @@ def check_examples(views: Views, caller: str) -> None:
         )
 
 
-def like_views(W: npt.NDArray[Any], X: Any) -> Any:
+def like_views(W: Any, X: Any) -> Any:
     """Bring an example factor into the library that all arrays of the mapping `X` come from.
 
     One that is on disk stays there.
     """
-    arrays = list(X.values()) if isinstance(X, Mapping) else []
-    same = len({type(array) for array in arrays}) == 1 and not isinstance(W, np.memmap)
-    return like(W, arrays[0]) if same else W
+    if not isinstance(X, Mapping) or isinstance(W, np.memmap):
+        return W
+    return like(W, _example_of(X))
+
+
+def _example_of(X: Mapping[str, Any]) -> Any:
+    """Any of the arrays, if all come from one library."""
+    arrays = list(X.values())
+    return arrays[0] if len({type(array) for array in arrays}) == 1 else None
 
 
 def view_of_matrix(
-    name: str, values: npt.NDArray[Any], dtype: str | None = None, n_threads: int | None = None
+    name: str,
+    values: npt.NDArray[Any] | _core.DeviceMatrix,
+    dtype: str | None = None,
+    n_threads: int | None = None,
+    *,
+    given: Any = None,
 ) -> Views:
     """One view of one matrix.
 
@@ -105,12 +122,14 @@ def view_of_matrix(
     ----------
     name : str
         Name of the view.
-    values : ndarray of shape (n_examples, n_columns)
+    values : ndarray or _core.DeviceMatrix of shape (n_examples, n_columns)
         Real numbers.
     dtype : str, optional
         Name of the dtype where `values` are the bits of numbers that NumPy does not know.
     n_threads : int, optional
         Threads that bring rows into a form that the core reads, where they are in another.
+    given : array, optional
+        What `values` were, for results to be of its library and device.
 
     Returns
     -------
@@ -118,19 +137,21 @@ def view_of_matrix(
         Without statistics.
     """
     views = _from_matrices({name: to_matrix(name, values, dtype)})
-    return replace(views, reading=Reading(threads=n_threads or 0))
+    return replace(views, reading=Reading(threads=n_threads or 0), like=given)
 
 
-def _views_of(X: Any, caller: str, processes: Processes) -> Views:
+def _views_of(X: Any, caller: str, processes: Processes, device: str) -> Views:
     if isinstance(X, Views):
         return X
     if isinstance(X, ActivationStore):
         return _shared(_from_store(X, processes), caller, processes)
     if isinstance(X, Mapping):
-        matrices = {name: to_matrix(name, array) for name, array in X.items()}
-        return _shared(_from_matrices(matrices), caller, processes).placed()
+        on_device = are_on_device(X, device, caller)
+        matrices = {name: to_matrix(name, array, on_device=on_device) for name, array in X.items()}
+        views = _shared(_from_matrices(matrices), caller, processes).placed()
+        return replace(views, like=_example_of(X))
     if isinstance(X, Iterable) and not isinstance(X, str | bytes | np.ndarray):
-        return _shared(_from_blocks(BlockReader(X, caller)), caller, processes)
+        return _shared(_from_blocks(BlockReader(X, caller, device)), caller, processes)
     raise TypeError(
         f"{caller} got {type(X).__name__}; expected an ActivationStore or a mapping from view "
         "name to array, such as {'pixels': X}, or an iterable of such mappings"
@@ -191,6 +212,8 @@ def _from_matrices(matrices: Mapping[str, Matrix]) -> Views:
             + ", ".join(f"{name!r} has {count}" for name, count in rows.items())
             + "; every view must describe the same examples"
         )
+    if any(isinstance(matrix.values, _core.DeviceMatrix) for matrix in matrices.values()):
+        one_device({name: matrix.values for name, matrix in matrices.items()})
     pieces = [[matrix.values] for matrix in matrices.values()]
     return Views(_described(matrices), ArrayRows(pieces), None)
 

@@ -182,7 +182,7 @@ def _fit_data(
         },
     )
     check_groups(fits[0], given=groups is not None)
-    views = load_views(X, caller="fit_many", processes=ranks)
+    views = load_views(X, caller="fit_many", processes=ranks, device=fits[0].device)
     views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
     views = replace(views, reading=reading_of(fits, views))
     reads = 0.0 if views.have_statistics else 1.0

@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from ._agreement import arrays_digest, parameters_of, random_state_of, together
-from ._arrays import like, to_host
+from ._arrays import times
 from ._checkpoint import Checkpoint, SavedFit, start_digest
+from ._device_arrays import empty_beside
 from ._given import check_given, start_beside_fixed, with_unit_rows
 from ._groups import clear_small_groups
 from ._memory import Reading, plan_reading
@@ -113,7 +114,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     random_state : int, RandomState instance or None, default=None
         Seed of the start.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute; "auto" is a CUDA device where build and machine have one.
+        Where to compute; "auto" is a CUDA device where build and machine have one. The CUDA backend
+        is untested on hardware so far. It reads arrays of torch, CuPy and others that are on a GPU
+        where they are, on that GPU, and copies all else to the current one; views are all on one
+        GPU or none is. The CPU reads a copy of what is on a GPU. Samples of rows that a start is
+        found on, masks, groups and weights of examples are copied to the host.
     compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
         What the two products of a pass are computed in; sums that cross panels of rows are in
         float64 always. "float32" becomes "float64" as soon as a view is float64. "bfloat16"
@@ -277,14 +282,14 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : ActivationStore, mapping of str to array of shape (n_examples, n_columns), or iterable
-            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything
-            with ``__dlpack__``, or sparse matrices. Row-major arrays of uint8, float16, bfloat16,
-            float32 and float64 are read in place, others block by block; anything in float64, or
-            integers of more than 16 bits, makes the fit compute in float64. An iterable gives
-            blocks of examples as such mappings, and the same ones every time that it is iterated
-            over, which is once to check them, once or twice for the start, and once an iteration.
-            On several processes a store is the same whole one on all, and anything else is what
-            this process has: see :mod:`cofactor.distributed`.
+            Non-negative views with the same examples: NumPy arrays, tensors of torch, anything with
+            ``__dlpack__`` or ``__cuda_array_interface__``, or sparse matrices. Row-major arrays of
+            uint8, float16, bfloat16, float32 and float64 are read in place, others block by block;
+            anything in float64, or integers of more than 16 bits, makes the fit compute in float64.
+            An iterable gives blocks of examples as such mappings, and the same ones every time that
+            it is iterated over, which is once to check them, once or twice for the start, and once
+            an iteration. On several processes a store is the same whole one on all, and anything
+            else is what this process has: see :mod:`cofactor.distributed`.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -339,7 +344,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1")
         w_path = None if W_path is None else check_w_path(W_path)
         ranks = processes()
-        views = load_views(X, caller="CoupledNMF.fit", processes=ranks)
+        views = load_views(X, caller="CoupledNMF.fit", processes=ranks, device=self.device)
         views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
         views = replace(views, reading=self._reading(views, self.n_components, w_path is None))
         fixed = check_fixed(fixed, H, views.names)
@@ -541,7 +546,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         array of shape (n_examples, n_components)
             Non-negative; a component that no given view knows is 0, with a warning. Of torch or
-            CuPy if all views of a mapping are, unless it is on disk.
+            CuPy if all views of a mapping are, and on the device that they are on, unless it is on
+            disk.
 
         Raises
         ------
@@ -563,7 +569,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             },
         )
         views = load_views(
-            X, expected=self._n_columns, caller="CoupledNMF.transform", processes=ranks
+            X,
+            expected=self._n_columns,
+            caller="CoupledNMF.transform",
+            processes=ranks,
+            device=self.device,
         )
         if groups is not None and self.groups_ is None:
             raise ValueError("CoupledNMF.transform got groups, but the fit was given none")
@@ -598,7 +608,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=3,
             )
-        W = self._encode(engine, views, False, w_path, norms)[1]
+        W = self._encode(engine, views, False, w_path, norms, given=views.like)[1]
         return like_views(W, X)
 
     def inverse_transform(self, W: npt.ArrayLike) -> dict[str, Factor]:
@@ -611,12 +621,11 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        dict of str to ndarray of shape (n_examples, n_columns)
-            ``W @ H_v`` by view.
+        dict of str to array of shape (n_examples, n_columns)
+            ``W @ H_v`` by view, of the library and on the device that `W` is of.
         """
         check_is_fitted(self)
-        values = np.asarray(to_host(W, "W").values)
-        return {name: like(values @ H, W) for name, H in self.components_.items()}
+        return {name: times(W, H, "W") for name, H in self.components_.items()}
 
     @together
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -781,15 +790,26 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         exact: bool,
         w_path: Path | None,
         norms: npt.NDArray[np.float64] | None,
-    ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
-        """Solve W, in memory or in a file; groups do without what `norms` says is gone."""
+        *,
+        given: Any = None,
+    ) -> tuple[_core.EncodeResult, Any]:
+        """Solve W, in memory or in a file; groups do without what `norms` says is gone.
+
+        W of data on a CUDA device is put beside `given`, if that is there and no group asks for
+        changes, and else into the CPU's memory.
+        """
         own = slice(views.first, views.first + engine.n_rows)
-        dtype = np.float64 if engine.float64 else np.float32
+        shape = engine.n_rows, self.n_components
+        dtype = np.dtype(np.float64 if engine.float64 else np.float32)
         squares = views.sums_of_squares
         group = views.terms.group
+        if views.on_device and given is not None and w_path is None and group is None:
+            beside = empty_beside(given, shape, dtype)
+            if beside is not None:
+                return engine.encode_to_device(squares, exact=exact, w=beside[1]), beside[0]
         W: npt.NDArray[Any]
         if w_path is None:
-            W = np.empty((engine.n_rows, self.n_components), dtype)
+            W = np.empty(shape, dtype)
             result = engine.encode(squares, exact=exact, w=W)
             if group is not None and norms is not None:
                 clear_small_groups(W, group, norms)
@@ -835,7 +855,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             l2_w=penalties.l2_w,
             l1_h=[penalties.l1_h[name] for name in names],
             l2_h=[penalties.l2_h[name] for name in names],
-            device=self._device(),
+            device="cuda" if views.on_device else self._device(),
             float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
             fixed=[name in fixed for name in names],

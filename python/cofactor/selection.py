@@ -89,14 +89,14 @@ def bi_cross_validation(
     >>> int(np.argmin(mean))
     1
     """
-    views = load_views(X, caller="bi_cross_validation")
+    (estimator, *_) = fits = new_fits(n_components, seeds, parameters)
+    views = load_views(X, caller="bi_cross_validation", device=estimator.device)
     if views.are_blocks:
         raise TypeError(
             f"bi_cross_validation got {type(X).__name__}, whose blocks it cannot divide; pass a "
             "store or a mapping from view name to array"
         )
     row_folds, column_folds = _check_folds(folds, views)
-    (estimator, *_) = fits = new_fits(n_components, seeds, parameters)
     views = replace(views, reading=reading_of(fits, views))
     views = views.with_statistics(estimator.n_threads)
     views.check_values()

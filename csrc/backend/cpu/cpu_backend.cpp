@@ -194,6 +194,16 @@ void CpuBackend<T>::run(std::int64_t count, const ThreadPool::Task& task) const 
 }
 
 template <class T>
+void CpuBackend<T>::check_memory(const Block& block) {
+  for (const MatrixView& view : block.views) {
+    if (view.memory == Memory::kHost) continue;
+    throw Error(ErrorKind::kType,
+                "the rows lie in a device's memory, and device='cpu' reads the host's; use "
+                "device='cuda' or copy the arrays to the host");
+  }
+}
+
+template <class T>
 void CpuBackend<T>::copy_in(const ViewState& state, const double* h, AlignedBuffer<T>& to) const {
   for (int r = 0; r < k_; ++r) {
     const double* from = h + r * state.columns;
@@ -227,6 +237,7 @@ void CpuBackend<T>::get_factor(Factor factor, int view, double* h) const {
 
 template <class T>
 void CpuBackend<T>::set_component(int component, const Block& row) {
+  check_memory(row);
   for (std::size_t v = 0; v < views_.size(); ++v) {
     ViewState& state = views_[v];
     const T scale = static_cast<T>(problem_.views[v].scale);

@@ -164,6 +164,8 @@ class CpuBackend final : public Backend {
   void gram_of(const ViewState& state, Factor which, int fit, double* out) const;
   void run(std::int64_t count, const ThreadPool::Task& task) const;
   void check_interrupt(int thread) const;
+  /// Throws Error unless the rows of a block can be read here.
+  static void check_memory(const Block& block);
   void copy_in(const ViewState& state, const double* h, AlignedBuffer<T>& to) const;
 
   /// Numbers that a row contributes: two sums a fit, and a residual a fit and view.

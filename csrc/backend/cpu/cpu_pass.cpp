@@ -151,6 +151,7 @@ typename CpuBackend<T>::Group CpuBackend<T>::group(const Block& block, std::int6
 template <class T>
 void CpuBackend<T>::process(const Block& block, void* w_out) {
   if (block.rows == 0) return;
+  check_memory(block);
   const std::int64_t groups = divide_up(block.rows, group_rows_);
   const std::int64_t tiles = divide_up(std::min(block.rows, group_rows_), tile_rows_);
   // Encoding needs C for its loss, and no S; the row sums are one more chunk.
@@ -408,6 +409,7 @@ std::span<double> CpuBackend<T>::end_pass() {
 
 template <class T>
 void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
+  check_memory(block);
   std::vector<RowStats> by_row;
   // A few tiles a thread between two waits for all of them.
   const std::int64_t step = std::int64_t{4} * pool_.size() * tile_rows_;

@@ -28,11 +28,10 @@ struct NumberedView {
   std::vector<MatrixView> pieces;
 };
 
-/// Reads everything once and checks that every row of every view comes once and in order; returns
-/// the lengths of the blocks.
-std::vector<std::int64_t> read(MatrixSource& source, std::size_t views) {
+/// Reads everything from a row on and checks that every row of every view comes once and in order;
+/// returns the lengths of the blocks.
+std::vector<std::int64_t> read(MatrixSource& source, std::size_t views, std::int64_t row = 0) {
   std::vector<std::int64_t> lengths;
-  std::int64_t row = 0;
   Block block;
   while (source.next(block)) {
     EXPECT_EQ(block.first_row, row);
@@ -80,13 +79,17 @@ TEST(MatrixSourceTest, RewindsAnywhere) {
   MatrixSource source({a.pieces, b.pieces}, 2);
   const Lengths expected{2, 1, 2, 1, 1};
   EXPECT_EQ(read(source, 2), expected);
-  source.rewind();
+  source.rewind(0);
   EXPECT_EQ(read(source, 2), expected);
-  source.rewind();
+  source.rewind(0);
   Block block;
   EXPECT_TRUE(source.next(block));
-  source.rewind();
+  source.rewind(0);
   EXPECT_EQ(read(source, 2), expected);
+  source.rewind(4);
+  EXPECT_EQ(read(source, 2, 4), (Lengths{2, 1}));
+  source.rewind(7);
+  EXPECT_TRUE(read(source, 2, 7).empty());
 }
 
 TEST(MatrixSourceTest, EmptyPiecesAreSkippedEverywhere) {

@@ -33,7 +33,7 @@ TEST_F(CutSourceTest, GivesTheColumnsOfItsCutsInEveryPass) {
   const auto source = cut(a, b, {{1, 2, 1}, {0, 1, 3}, {0, 4, 1}});
   EXPECT_EQ(source->rows(), 7);
   for (int pass = 0; pass < 2; ++pass) {
-    source->rewind();
+    source->rewind(0);
     std::int64_t row = 0;
     Block block;
     while (source->next(block)) {
@@ -56,7 +56,7 @@ TEST_F(CutSourceTest, RefusesColumnsThatThereAreNot) {
   for (const ColumnCut& wrong :
        {ColumnCut{2, 0, 1}, ColumnCut{0, 3, 3}, ColumnCut{1, -1, 2}, ColumnCut{1, 0, 0}}) {
     const auto source = cut(a, b, {wrong});
-    source->rewind();
+    source->rewind(0);
     Block block;
     EXPECT_THROW(source->next(block), Error);
   }

@@ -33,11 +33,11 @@ struct NumberedFiles {
   std::vector<TemporaryFile> files;
 };
 
-/// Reads everything once, checks it against the rows that are expected, and returns the lengths of
-/// the blocks.
-Lengths read(BlockSource& source, std::size_t views, const Lengths& expected) {
+/// Reads everything from a row on, checks it against all rows that are expected, and returns the
+/// lengths of the blocks.
+Lengths read(BlockSource& source, std::size_t views, const Lengths& expected,
+             std::int64_t row = 0) {
   Lengths lengths;
-  std::int64_t row = 0;
   Block block;
   while (source.next(block)) {
     EXPECT_EQ(block.first_row, row);
@@ -71,7 +71,7 @@ TEST(FileSourceTest, ReadsTheSameEveryPassWhateverIsKept) {
     FileSource source({a.view, b.view, c.view}, {.block_rows = 5, .kept_bytes = kept});
     EXPECT_EQ(source.rows(), 20);
     for (int pass = 0; pass < 3; ++pass) {
-      source.rewind();
+      source.rewind(0);
       EXPECT_EQ(read(source, 3, upto(20)), (Lengths{5, 3, 5, 3, 4}));
     }
     FileSource whole({a.view, b.view, c.view}, {.kept_bytes = kept});
@@ -83,12 +83,33 @@ TEST(FileSourceTest, APassMayBeLeftAnywhere) {
   const NumberedFiles a(9, {64, 64});
   FileSource source({a.view}, {.block_rows = 8, .kept_bytes = 8 * 9 * 4 * 5});
   for (int blocks = 0; blocks < 16; ++blocks) {
-    source.rewind();
+    source.rewind(0);
     Block block;
     for (int i = 0; i < blocks; ++i) EXPECT_TRUE(source.next(block));
   }
-  source.rewind();
+  source.rewind(0);
   EXPECT_EQ(read(source, 1, upto(128)), Lengths(16, 8));
+}
+
+TEST(FileSourceTest, StartsAtAnyRowAndKeepsItsFirstBlocksAlone) {
+  const NumberedFiles a(3, {8, 8, 4}), b(2, {20});
+  for (const std::int64_t kept : {0, 120, 1 << 20}) {
+    FileSource source({a.view, b.view}, {.block_rows = 5, .kept_bytes = kept});
+    for (int pass = 0; pass < 2; ++pass) {
+      source.rewind(6);
+      EXPECT_EQ(read(source, 2, upto(20), 6), (Lengths{2, 5, 3, 4}));
+      source.rewind(13);
+      EXPECT_EQ(read(source, 2, upto(20), 13), (Lengths{3, 4}));
+      source.rewind(20);
+      EXPECT_TRUE(read(source, 2, upto(20), 20).empty());
+      source.rewind(0);
+      EXPECT_EQ(read(source, 2, upto(20)), (Lengths{5, 3, 5, 3, 4}));
+    }
+  }
+  const Lengths rows{19, 3, 4, 5, 6, 7};
+  FileSource selected({a.view}, {.block_rows = 4, .selection = rows});
+  selected.rewind(3);
+  EXPECT_EQ(read(selected, 1, rows, 3), (Lengths{1, 2}));
 }
 
 TEST(FileSourceTest, ReadsInPlaceUnlessRowsLieAcrossTheirBoundary) {
@@ -103,7 +124,7 @@ TEST(FileSourceTest, SelectedRowsComeInTheirOrder) {
   for (const std::int64_t kept : {0, 1 << 20}) {
     FileSource source({a.view, b.view}, {.block_rows = 4, .kept_bytes = kept, .selection = rows});
     for (int pass = 0; pass < 2; ++pass) {
-      source.rewind();
+      source.rewind(0);
       EXPECT_EQ(read(source, 2, rows), (Lengths{4, 4, 3}));
     }
   }
@@ -130,7 +151,7 @@ void expect_cut_is_seen(int blocks, std::int64_t kept) {
   FileSource source({a.view}, {.block_rows = 8, .kept_bytes = kept});
   Block block;
   const auto pass = [&](int cut_at) {
-    source.rewind();
+    source.rewind(0);
     double sum = 0;
     for (int i = 0;; ++i) {
       if (i == cut_at) a.files.front().cut(64 + 4 * 1024 * 4);
@@ -161,7 +182,7 @@ TEST(FileSourceTest, AFileCutDuringAPassIsAnErrorAndNoSignal) {
 TEST(FileSourceTest, AFileThatIsGoneIsNamed) {
   FileView view{DType::kFloat32, 2, {{"/nowhere/00000.npy", 0, 4}}};
   FileSource source({view}, {});
-  source.rewind();
+  source.rewind(0);
   Block block;
   try {
     source.next(block);
@@ -195,7 +216,7 @@ TEST_F(FileSourceRandomTest, AnyFilesAndLimits) {
     }
     FileSource source({a.view, b.view}, options);
     for (int pass = 0; pass < 2; ++pass) {
-      source.rewind();
+      source.rewind(0);
       read(source, 2, expected);
     }
   }

@@ -31,9 +31,9 @@ class WatchedSource final : public BlockSource {
  public:
   explicit WatchedSource(MatrixSource source) : source_(std::move(source)) {}
   [[nodiscard]] std::int64_t rows() const override { return source_.rows(); }
-  void rewind() override {
+  void rewind(std::int64_t first_row) override {
     ++reads;
-    source_.rewind();
+    source_.rewind(first_row);
   }
   bool next(Block& block) override {
     std::this_thread::sleep_for(pause);

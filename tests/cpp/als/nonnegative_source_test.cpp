@@ -109,10 +109,9 @@ TEST_P(NonnegativeSourceTest, GivesWhatTheRuleSays) {
     auto inner = in_memory({stored.view}, 7);
     NonnegativeSource source(std::move(inner), {rule});
     EXPECT_EQ(source.rows(), rows);
-    for (int pass = 0; pass < 2; ++pass) {
-      source.rewind();
+    for (std::int64_t row : {0, 0, 10}) {
+      source.rewind(row);
       Block block;
-      std::int64_t row = 0;
       while (source.next(block)) {
         ASSERT_EQ(block.first_row, row);
         const MatrixView& view = block.views.front();

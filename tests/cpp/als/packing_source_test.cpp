@@ -34,12 +34,11 @@ struct ByColumns {
   std::vector<float> values;
 };
 
-/// Reads everything and checks it; returns the lengths of the blocks.
-std::vector<std::int64_t> read(BlockSource& source, std::size_t views) {
+/// Reads everything from a row on and checks it; returns the lengths of the blocks.
+std::vector<std::int64_t> read(BlockSource& source, std::size_t views, std::int64_t row = 0) {
   std::vector<std::int64_t> lengths;
-  std::int64_t row = 0;
   Block block;
-  source.rewind();
+  source.rewind(row);
   while (source.next(block)) {
     EXPECT_EQ(block.first_row, row);
     EXPECT_EQ(block.views.size(), views);
@@ -94,6 +93,7 @@ TEST(PackingSourceTest, KeepsTheOrderOfViewsAndTheBlocksOfTheOthers) {
   PackingSource source(std::make_unique<MatrixSource>(std::move(pieces), 3),
                        one(1, packed.packed()), 3, 2);
   EXPECT_EQ(read(source, 3), (Lengths{3, 1, 3, 3}));
+  EXPECT_EQ(read(source, 3, 2), (Lengths{2, 3, 3}));
 }
 
 TEST(PackingSourceTest, ViewsMustHaveTheSameRows) {

@@ -120,6 +120,27 @@ TEST_F(FactorTest, Float64ProblemsRefuseBFloat16AndGoOn) {
   EXPECT_TRUE(testing::same_bits_of(session.sums, expected.sums));
 }
 
+TEST_F(FactorTest, RowsInTheMemoryOfADeviceAreRefused) {
+  const Coupled data(random, 4, {2});
+  const Session<float> session(data);
+  Block block{.first_row = 0, .rows = 4, .views = {}};
+  for (const testing::StoredView& view : data.views) block.views.push_back(view.view());
+  block.views.back().memory = Memory::kDevice;
+  std::vector<ViewStats> stats(data.views.size());
+  const auto expect_refused = [](const auto& call) {
+    try {
+      call();
+      FAIL() << "read the memory of a device";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kType);
+    }
+  };
+  session.backend->begin_pass(PassMode::kFit);
+  expect_refused([&] { session.backend->process(block, nullptr); });
+  expect_refused([&] { session.backend->scan(block, stats); });
+  expect_refused([&] { session.backend->set_component(0, block); });
+}
+
 class InterruptTest : public testing::RandomTest {};
 
 TEST_F(InterruptTest, AnErrorInTheMiddleOfAPassEndsItAndTheBackendGoesOn) {
