@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,6 @@ pytest.importorskip("torch")
 import sharded_capture
 from process_pool import Pool
 from sharded_capture import N
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    pool = Pool(3)
-    yield pool
-    pool.close()
 
 
 @pytest.fixture(scope="module")

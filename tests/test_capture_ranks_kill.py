@@ -81,11 +81,8 @@ def test_torchrun_starts_again(tmp_path: Path) -> None:
         "PYTHONPATH": str(Path(__file__).parent),
         "DEADLY_MARKER": str(tmp_path / "marker"),
         "OMP_NUM_THREADS": "1",
-        # Otherwise processes that start again find the addresses of the dead ones (torch 2.13).
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
-    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     # The weights, too, must be the same in every process.
     weights = tmp_path / "weights.pt"
     sharded_capture.torch.save(sharded_capture.Net().state_dict(), weights)

@@ -10,7 +10,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from scale_model import Link, Process, fit_line, fit_link, iteration_seconds, message_seconds
+from scale_model import (
+    Link,
+    Process,
+    fit_line,
+    fit_link,
+    iteration_seconds,
+    message_bytes,
+    message_seconds,
+)
+
+from process_pool import Pool
 
 TOLERANCE = 0.25
 
@@ -51,6 +61,28 @@ def test_an_example_costs_its_read_or_its_arithmetic() -> None:
     assert Process(3e-6, 0.1, 2000, 1e9).seconds(1e6) == pytest.approx(3.1)
     # The largest part counts: 34 of 100 examples.
     assert iteration_seconds(100, 3, 0, Process(1.0, 0.0), Link(0.0, 1.0)) == 34.0
+
+
+def bytes_of_fit(max_iter: int) -> int:
+    """Bytes that a rank gives to messages during a fit of plain ALS."""
+    from cofactor import CoupledNMF, distributed
+
+    rng = np.random.default_rng(distributed.rank())
+    data = {"a": rng.random((40, 30)), "b": rng.random((40, 20))}
+    mask = {"b": rng.random(40) < 0.5}
+    nmf = CoupledNMF(4, init="random", acceleration=None, tol=0, random_state=0, max_iter=max_iter)
+    before = distributed.processes().n_bytes
+    nmf.fit(data, mask=mask)
+    return distributed.processes().n_bytes - before
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_iteration_sends_what_the_formula_says(pool: Pool) -> None:
+    """View b has gaps, and so a C of its own: 8 (k^2 (1 + m) + k d + V + 2), m = 1 and V = 2."""
+    pytest.importorskip("torch")
+    few, many = (pool.run(2, bytes_of_fit, max_iter) for max_iter in (3, 8))
+    expected = message_bytes(4, 50, 4) + 8 * 4**2
+    assert [(b - a) / 5 for a, b in zip(few, many, strict=True)] == [expected] * 2
 
 
 @pytest.mark.slow

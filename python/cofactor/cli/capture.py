@@ -20,6 +20,7 @@ from cofactor.cli._options import (
     quiet_option,
     terminal,
 )
+from cofactor.cli._ranks import ranks, timeout_option
 
 EXAMPLES = """\
 cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
@@ -109,6 +110,7 @@ cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos
     default=True,
     help="Go on with a capture that was interrupted.",
 )
+@timeout_option
 @click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 @out_option("Directory of the activation store.")
 @quiet_option
@@ -134,6 +136,7 @@ def command(
     device: str | None,
     max_examples: int | None,
     resume: bool,
+    timeout: float,
     overwrite: bool,
     out: Path,
 ) -> None:
@@ -156,47 +159,45 @@ def command(
     from cofactor._errors import require
 
     require("torch", "capture", "cofactor capture")
-    from cofactor import distributed
     from cofactor._store.destination import check_destination
     from cofactor.capture import capture
     from cofactor.datasets import load_images
     from cofactor.models import load_model
 
-    if distributed.init_process_group() and device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    # Before the model is loaded, which may take long.
     resume = resume and not overwrite
-    check_destination(out, overwrite, resume)
-    images = load_images(
-        data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
-    )
-    network = load_model(model, weights, **model_arguments)
     screen = terminal(context)
-    try:
-        store = capture(
-            network,
-            images,
-            layers,
-            pixels=pixels,
-            normalize=normalize,
-            dtype=dtype or "float16",
-            pool=pool,
-            negative=negative,
-            positions=positions,
-            element=element,
-            predictions=predictions,
-            out=out,
-            device=device,
-            attributes=images.attributes,
-            resume=resume,
-            overwrite=overwrite,
-            progress=not screen.quiet,
+    with ranks(context, timeout) as rank:
+        if device == "cuda" and "LOCAL_RANK" in os.environ:
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+        # Before the model is loaded, which may take long.
+        check_destination(out, overwrite, resume)
+        images = load_images(
+            data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
         )
-    except KeyboardInterrupt:
-        click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
-        raise
-    if distributed.rank():
-        return
+        try:
+            store = capture(
+                load_model(model, weights, **model_arguments),
+                images,
+                layers,
+                pixels=pixels,
+                normalize=normalize,
+                dtype=dtype or "float16",
+                pool=pool,
+                negative=negative,
+                positions=positions,
+                element=element,
+                predictions=predictions,
+                out=out,
+                device=device,
+                attributes=images.attributes,
+                resume=resume,
+                overwrite=overwrite,
+                progress=not screen.quiet,
+            )
+        except KeyboardInterrupt:
+            if rank == 0:
+                click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
+            raise
     screen.say(repr(store))
     if {"labels", "predictions"} <= set(store.columns):
         accuracy = (store.columns["labels"] == store.columns["predictions"]).mean()
