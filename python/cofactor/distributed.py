@@ -1,17 +1,16 @@
 """One fit on several processes: ``torchrun -m cofactor fit``, or a fit inside a process group.
 
-Where torch.distributed has a default process group of more than one rank,
-:meth:`cofactor.CoupledNMF.fit`, its ``transform`` and ``save``, and :func:`cofactor.fit_many` are
-work of all ranks: each of them makes the call, with the same arguments, and reads its own part of
-the examples.
+Where torch.distributed has a default process group of more than one rank, ``fit``,
+``partial_fit``, ``transform`` and ``save`` of :class:`cofactor.CoupledNMF`, and
+:func:`cofactor.fit_many`, are work of all ranks: each of them makes the call, with the same
+arguments, and reads its own part of the examples.
 
 - A store is the whole store on every rank, and so are ``mask``, ``sample_weight`` and ``groups``.
   Each rank reads a run of its rows, in whole panels of 512 where there are as many as ranks.
 - A mapping of arrays, or an iterable of blocks, is what this rank has, and so are those. The
   examples of all ranks are those of rank 0, then those of rank 1, and so on.
 
-:class:`cofactor.NMF`, and everything else that looks at data, works in its process alone;
-:func:`alone` makes calls of the above do so, too.
+:class:`cofactor.NMF` works in its process alone; :func:`alone` makes calls of the above do so, too.
 
 All ranks end with the same components, bit for bit. ``W_``, and what ``transform`` returns, are of
 the rank's own examples; a file of `W_path` has all of them. Checkpoints and saved fits are written
