@@ -105,3 +105,4 @@ class Pool:
     def close(self) -> None:
         for process, _ in self._workers:
             process.kill()
+            process.join()

@@ -242,7 +242,7 @@ class TorchProcesses(Processes):
     def _raise_told(self) -> None:
         """Raise what another rank has said that it ended with."""
         try:
-            if not self._store.check(["failure"]):
+            if self._store is None or not self._store.check(["failure"]):
                 return
             told = json.loads(self._store.get("failure"))
         except RuntimeError as error:

@@ -1,23 +1,27 @@
 """One fit on several processes: ``torchrun -m cofactor fit``, or a fit inside a process group.
 
-Where torch.distributed has a default process group of more than one rank,
-:meth:`cofactor.CoupledNMF.fit`, its ``transform`` and ``save``, and :func:`cofactor.fit_many` are
-work of all ranks: each of them makes the call, with the same arguments, and reads its own part of
-the examples.
+Where torch.distributed has a default process group of more than one rank, ``fit``,
+``partial_fit``, ``transform`` and ``save`` of :class:`cofactor.CoupledNMF`, and
+:func:`cofactor.fit_many`, are work of all ranks: each of them makes the call, with the same
+arguments, and reads its own part of the examples.
 
 - A store is the whole store on every rank, and so are ``mask``, ``sample_weight`` and ``groups``.
   Each rank reads a run of its rows, in whole panels of 512 where there are as many as ranks.
 - A mapping of arrays, or an iterable of blocks, is what this rank has, and so are those. The
   examples of all ranks are those of rank 0, then those of rank 1, and so on.
 
-:class:`cofactor.NMF`, and everything else that looks at data, works in its process alone;
-:func:`alone` makes calls of the above do so, too.
+:class:`cofactor.NMF` works in its process alone; :func:`alone` makes calls of the above do so, too.
 
 All ranks end with the same components, bit for bit. ``W_``, and what ``transform`` returns, are of
 the rank's own examples; a file of `W_path` has all of them. Checkpoints and saved fits are written
 by rank 0; a fit that is opened has all examples, as what analyses it wants. Callbacks are called on
 every rank. The sums of a pass go around in one message an iteration; what else is sent is sent once
 a fit.
+
+As many ranks give the same bits every time, on machines of one kind. On another number the sums of
+panels are added in another order: losses differ by their rounding, which is bounded by 1.3e-4 of
+``||X||^2`` in float32 and 2.4e-13 in float64 (on 10,000 examples of a ResNet with 28,160 neurons,
+by 2e-7), until rounding decides that a fit takes an extrapolation back or has converged.
 
 An exception on one rank ends the call on all of them, as a :class:`DistributedError` on the others,
 once these come to their next message. So does a process that is killed. One that is stuck, or whose
