@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from process_pool import Pool
+
 
 class Cifar100(NamedTuple):
     """The CIFAR-100 test set and the network that was trained for the project."""
@@ -34,6 +36,14 @@ def cifar100() -> Cifar100:
             pytest.skip(f"{file} is absent (COFACTOR_TEST_DATA names the folder above cifar100)")
     with np.load(npz) as content:
         return Cifar100(npz, weights, content["images"], content["labels"])
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    """Four processes for distributed work."""
+    workers = Pool(4)
+    yield workers
+    workers.close()
 
 
 @pytest.fixture

@@ -126,14 +126,14 @@ void take_step(Backend& backend, int fit, const Loss& loss, const AlsOptions& op
 
 /// Brings dead components of a fit back after an accepted step: from its last solution, without
 /// momentum, and even if it has just converged.
-void revive(Backend& backend, const Problem& problem, BlockSource& source, int fit,
-            std::vector<int> dead, FitState& state, FitTrace& trace, int& passes) {
+void revive(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+            int fit, std::vector<int> dead, FitState& state, FitTrace& trace, int& passes) {
   dead.resize(std::min(dead.size(), static_cast<std::size_t>(state.reseeds_left)));
   if (dead.empty()) return;
   backend.restore(fit);
   state.momentum.restart();
   state.extrapolated = false;
-  const Reseeding found = reseed(backend, problem, source, fit, dead);
+  const Reseeding found = reseed(backend, problem, source, reducer, fit, dead);
   passes += found.passes;
   trace.reseeded += found.reseeded;
   // Where every row is fitted there is nothing to give, now or later.
@@ -259,8 +259,8 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
     }
     for (std::size_t f = 0; f < live.numbers.size(); ++f) {
       const std::size_t number = live.numbers[f];
-      revive(backend, live.problem, source, static_cast<int>(f), dead[f], state.fits[number],
-             traces[number], state.passes);
+      revive(backend, live.problem, source, reducer, static_cast<int>(f), dead[f],
+             state.fits[number], traces[number], state.passes);
     }
     if (state.may_switch && ends_rounding(state, iteration + 1 >= options.max_iterations)) {
       backend.set_precision(Precision::kFull);
@@ -323,23 +323,26 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
   return result;
 }
 
-FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
                     const AlsOptions& options, std::vector<double>& past) {
   class Accumulating final : public Reducer {
    public:
-    explicit Accumulating(const std::vector<double>& before) : past(before) {}
+    Accumulating(Reducer& over_processes, const std::vector<double>& before)
+        : inner(over_processes), past(before) {}
     void all_reduce(std::span<double> sums) override {
+      inner.all_reduce(sums);
       for (std::size_t i = 0; i < past.size(); ++i) sums[i] += past[i];
       total.assign(sums.begin(), sums.end());
     }
+    Reducer& inner;
     const std::vector<double>& past;
     std::vector<double> total;
-  } reducer(past);
+  } accumulating(reducer, past);
   const LossFunction function(problem, options.sum_of_squares, backend.compute_size());
   backend.set_precision(Precision::kFull);
   FitTrace trace;
   for (int iteration = 1; iteration <= options.max_iterations; ++iteration) {
-    read_all(backend, source, reducer, PassMode::kFit, nullptr);
+    read_all(backend, source, accumulating, PassMode::kFit, nullptr);
     backend.solve_h();
     const auto rows = backend.row_sums();
     const Loss loss = function.from_sums(backend.terms()[0], rows[0],
@@ -350,7 +353,7 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
     ++trace.iterations;
     backend.advance(0, 0.0);
   }
-  past = std::move(reducer.total);
+  past = std::move(accumulating.total);
   return trace;
 }
 

@@ -73,7 +73,7 @@ FitResult als_fit(Backend& backend, const Problem& problem, BlockSource& source,
 /// pass leaves them for the reducer, and receives those sums plus the new rows'; empty at first. It
 /// is for one fit and takes `max_iterations` and `sum_of_squares`, of all rows so far, from
 /// the options; the losses are of the W that each row was last solved with.
-FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source,
+FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
                     const AlsOptions& options, std::vector<double>& past);
 
 struct EncodeResult {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "als/loss.h"
@@ -86,6 +87,60 @@ struct WorstRow {
   WorstRow& operator=(WorstRow&&) = default;
 };
 
+/// At most `count` different rows of those offered, the largest residual first and of equal ones
+/// the first, so that the order is the same everywhere.
+class WorstRows {
+ public:
+  explicit WorstRows(std::size_t count) : count_(count) {}
+
+  void offer(double residual, const Block& row) {
+    if (rows_.size() == count_ && !(residual > rows_.back().residual)) return;
+    const auto at = std::upper_bound(
+        rows_.begin(), rows_.end(), residual,
+        [](double value, const WorstRow& other) { return value > other.residual; });
+    const bool known = std::any_of(rows_.begin(), at, [&](const WorstRow& other) {
+      return other.residual == residual && other.holds(row);
+    });
+    if (known) return;
+    rows_.emplace(at, residual, row);
+    if (rows_.size() > count_) rows_.pop_back();
+  }
+
+  /// Of every row the residual and the stored numbers.
+  [[nodiscard]] Reducer::Bytes bytes() const {
+    Reducer::Bytes result;
+    for (const WorstRow& row : rows_) {
+      const auto residual = std::as_bytes(std::span(&row.residual, 1));
+      result.insert(result.end(), residual.begin(), residual.end());
+      for (const auto& values : row.values) {
+        result.insert(result.end(), values.begin(), values.end());
+      }
+    }
+    return result;
+  }
+  /// Offers rows of another process.
+  void offer_bytes(const Reducer::Bytes& bytes, const Problem& problem) {
+    for (std::size_t at = 0; at < bytes.size();) {
+      double residual = 0.0;
+      std::memcpy(&residual, bytes.data() + at, sizeof(residual));
+      at += sizeof(residual);
+      Block row;
+      row.rows = 1;
+      for (const ViewSpec& view : problem.views) {
+        row.views.push_back({bytes.data() + at, view.dtype, 1, view.columns, view.columns});
+        at += static_cast<std::size_t>(view.columns) * size_of(view.dtype);
+      }
+      offer(residual, row);
+    }
+  }
+
+  [[nodiscard]] const std::vector<WorstRow>& rows() const { return rows_; }
+
+ private:
+  std::size_t count_;
+  std::vector<WorstRow> rows_;
+};
+
 /// sum_v w_v ||X_v[i]||^2 of a row, which the backend weighs.
 double square_of(Backend& backend, const Problem& problem, const Block& row) {
   std::vector<ViewStats> stats(problem.views.size());
@@ -97,16 +152,16 @@ double square_of(Backend& backend, const Problem& problem, const Block& row) {
   return square / problem.row_terms.weight_of(row.first_row);
 }
 
-/// At most `count` different rows of positive weight whose residual is more than rounding, the
-/// largest first and of equal ones the first, so that the order is the same everywhere. A row that
-/// counts twice is as good as two equal ones: neither ranks higher or is taken twice. One read.
-std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, BlockSource& source,
-                                 int fit, std::size_t count) {
+/// At most `count` different rows of positive weight whose residual is more than rounding, of all
+/// processes. A row that counts twice is as good as two equal ones: neither ranks higher or is
+/// taken twice. One read.
+WorstRows worst_rows(Backend& backend, const Problem& problem, BlockSource& source,
+                     Reducer& reducer, int fit, std::size_t count) {
   const int first = first_component(problem, fit);
   const int rank = problem.ranks[static_cast<std::size_t>(fit)];
   // What the identity loses to cancellation, a hundredth of the loss that it is trusted with.
   const double rounding = 0.01 * identity_limit(backend.compute_size());
-  std::vector<WorstRow> worst;
+  WorstRows own(count);
   Block block;
   source.rewind();
   while (source.next(block)) {
@@ -114,7 +169,7 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
     const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());
     const auto gram = backend.gram(fit);
     for (std::int64_t i = 0; i < block.rows; ++i) {
-      Block row = row_of(block, i);
+      const Block row = row_of(block, i);
       if (!(problem.row_terms.weight_of(row.first_row) > 0)) continue;
       double residual = square_of(backend, problem, row);
       const double least = rounding * residual;
@@ -125,20 +180,14 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
         }
         residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
       }
-      if (!(residual > least)) continue;
-      if (worst.size() == count && !(residual > worst.back().residual)) continue;
-      const auto at = std::upper_bound(
-          worst.begin(), worst.end(), residual,
-          [](double value, const WorstRow& other) { return value > other.residual; });
-      const bool known = std::any_of(worst.begin(), at, [&](const WorstRow& other) {
-        return other.residual == residual && other.holds(row);
-      });
-      if (known) continue;
-      worst.emplace(at, residual, std::move(row));
-      if (worst.size() > count) worst.pop_back();
+      if (residual > least) own.offer(residual, row);
     }
   }
-  return worst;
+  const std::vector<Reducer::Bytes> parts = reducer.gather(own.bytes());
+  if (parts.size() == 1) return own;
+  WorstRows all(count);
+  for (const Reducer::Bytes& part : parts) all.offer_bytes(part, problem);
+  return all;
 }
 
 }  // namespace
@@ -155,9 +204,10 @@ std::vector<int> dead_components(const Backend& backend, const Problem& problem,
   return dead;
 }
 
-Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, int fit,
-                 const std::vector<int>& dead) {
-  const auto rows = worst_rows(backend, problem, source, fit, dead.size());
+Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+                 int fit, const std::vector<int>& dead) {
+  const WorstRows worst = worst_rows(backend, problem, source, reducer, fit, dead.size());
+  const std::vector<WorstRow>& rows = worst.rows();
   for (std::size_t n = 0; n < rows.size(); ++n) backend.set_component(dead[n], rows[n].row);
   return {static_cast<int>(rows.size()), 1};
 }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "als/block_source.h"
+#include "als/reducer.h"
 #include "backend/backend.h"
 #include "core/problem.h"
 
@@ -19,11 +20,11 @@ struct Reseeding {
   int passes = 0;    ///< reads of the data
 };
 
-/// Gives each of `dead` the row of largest residual under the input factors that no other was
-/// given, as its input, solved and previous factor. The loss cannot rise: without the component, W
-/// is what it was. Rows are ranked without their weights; those of weight 0, and those that are
-/// fitted to within rounding, are not given.
-Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, int fit,
-                 const std::vector<int>& dead);
+/// Gives each of `dead` the row of largest residual, of all processes, under the input factors that
+/// no other was given, as its input, solved and previous factor. The loss cannot rise: without the
+/// component, W is what it was. Rows are ranked without their weights; those of weight 0, and those
+/// that are fitted to within rounding, are not given.
+Reseeding reseed(Backend& backend, const Problem& problem, BlockSource& source, Reducer& reducer,
+                 int fit, const std::vector<int>& dead);
 
 }  // namespace cofactor

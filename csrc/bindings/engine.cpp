@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "als/loop.h"
 #include "backend/backend.h"
 #include "bindings/bindings.h"
+#include "bindings/py_reducer.h"
 #include "bindings/source.h"
 #include "core/error.h"
 
@@ -51,8 +53,9 @@ class Engine {
          double l2_w, const std::vector<double>& l1_h, const std::vector<double>& l2_h,
          const std::string& device, bool float64, int threads, double tolerance,
          const std::vector<bool>& fixed, bool unit_rows, double group_penalty,
-         const std::optional<RowTerms>& row_terms)
-      : source_(source), device_(device) {
+         const std::optional<RowTerms>& row_terms, std::optional<Reduce> reduce,
+         std::optional<Exchange> exchange)
+      : source_(source), device_(device), reducer_(std::move(reduce), std::move(exchange)) {
     const std::size_t views = source.columns().size();
     if (weights.size() != views || l1_h.size() != views || l2_h.size() != views ||
         (!fixed.empty() && fixed.size() != views)) {
@@ -119,6 +122,7 @@ class Engine {
     if (progress) options.progress = *progress;
     if (checkpoint) options.checkpoint = *checkpoint;
     options.checkpoint_every = checkpoint_every;
+    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     const py::gil_scoped_release unlocked;
     FitResult result = als_fit(*backend_, problem_, source_.source(), reducer_, options,
                                state.value_or(LoopState{}));
@@ -136,13 +140,14 @@ class Engine {
     options.sum_of_squares = sum_of_squares;
     std::vector<double> sums(past.data(), past.data() + past.size());
     FitTrace trace;
+    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     {
       const py::gil_scoped_release unlocked;
       backend_->begin_pass(PassMode::kFit);
       if (!sums.empty() && sums.size() != backend_->end_pass().size()) {
         throw Error(ErrorKind::kValue, "these sums are of another problem");
       }
-      trace = als_online(*backend_, problem_, source_.source(), options, sums);
+      trace = als_online(*backend_, problem_, source_.source(), reducer_, options, sums);
     }
     return py::make_tuple(std::move(trace), matrix_of(sums, 1, std::ssize(sums)));
   }
@@ -202,6 +207,7 @@ class Engine {
 
   /// C and the S_v of one pass.
   Sums sums(PassMode mode, Precision precision, const std::unique_ptr<RowSink>& sink) {
+    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     {
       const py::gil_scoped_release unlocked;
       als_sums(*backend_, source_.source(), reducer_, mode, precision, sink.get());
@@ -278,6 +284,7 @@ class Engine {
 
   EncodeResult encode_to(const std::vector<double>& sum_of_squares, bool exact, RowSink* sink) {
     check_squares(sum_of_squares);
+    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     const py::gil_scoped_release unlocked;
     return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, sink);
   }
@@ -321,7 +328,7 @@ class Engine {
   Problem problem_;
   BackendOptions options_;
   std::unique_ptr<Backend> backend_;
-  Reducer reducer_;
+  PyReducer reducer_;
 };
 
 }  // namespace
@@ -378,15 +385,20 @@ void register_engine(py::module_& module) {
       .def_readonly("nonfinite", &ViewStats::nonfinite);
 
   py::class_<Engine>(module, "Engine", "A problem, its data and its factors on one device.")
-      .def(py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
-                    const std::vector<double>&, const std::vector<double>&, const std::string&,
-                    bool, int, double, const std::vector<bool>&, bool, double,
-                    const std::optional<RowTerms>&>(),
-           py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
-           py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
-           py::arg("threads"), py::arg("tolerance") = 0.0, py::arg("fixed") = std::vector<bool>{},
-           py::arg("unit_rows") = false, py::arg("group_penalty") = 0.0,
-           py::arg("row_terms") = py::none(), py::keep_alive<1, 2>())
+      .def(
+          py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
+                   const std::vector<double>&, const std::vector<double>&, const std::string&, bool,
+                   int, double, const std::vector<bool>&, bool, double,
+                   const std::optional<RowTerms>&, std::optional<Reduce>,
+                   std::optional<Exchange>>(),
+          py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
+          py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
+          py::arg("threads"), py::arg("tolerance") = 0.0, py::arg("fixed") = std::vector<bool>{},
+          py::arg("unit_rows") = false, py::arg("group_penalty") = 0.0,
+          py::arg("row_terms") = py::none(), py::arg("reduce") = py::none(),
+          py::arg("exchange") = py::none(), py::keep_alive<1, 2>(),
+          "`reduce` adds up an array of float64 over all processes, in place, and `exchange` gives "
+          "the bytes of all of them; without these there is one process.")
       .def_property_readonly("n_rows", &Engine::rows)
       .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
       .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from . import _core
+from ._processes import Processes
 from ._run_files import CHECKPOINT_FILE, write_synced
 from ._store.metadata import sync_directory
 
@@ -153,17 +154,19 @@ class Checkpoint:
             raise OSError(error.errno, reason, str(self.path)) from error
         sync_directory(self.path.parent)
 
-    def load(self) -> SavedFit | None:
-        """Read the checkpoint; None where there is none yet.
+    def load(self, processes: Processes) -> SavedFit | None:
+        """Read the checkpoint; None where there is none yet. Rank 0 reads it for all.
 
         Raises
         ------
         ValueError
             If it is damaged, or of another fit: then what differs is named.
         """
-        if not self.path.exists():
+        found = self._read() if processes.rank == 0 and self.path.exists() else None
+        found = _shared(found, processes)
+        if found is None:
             return None
-        document, arrays = self._read()
+        document, arrays = found
         self._check_same("parameters", document.get("parameters"), self._parameters)
         self._check_same("data", document.get("data"), self._data)
         level = document.get("simd_level")
@@ -171,7 +174,7 @@ class Checkpoint:
             warnings.warn(
                 f"{self.path} was made at the instruction-set level {level} and this is "
                 f"{_core.simd_level()}; the result may differ in its last bits",
-                stacklevel=4,
+                stacklevel=5,
             )
         try:
             generator = document["random_state"]
@@ -247,6 +250,23 @@ class Checkpoint:
 
 
 _REMOVE = "remove it to start over"
+
+
+def _shared(
+    found: tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None, processes: Processes
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
+    """Give what rank 0 has read to all."""
+    if processes.size == 1:
+        return found
+    document, arrays = found or (None, {})
+    layout = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
+    document, layout = processes.share([document, layout])
+    if document is None:
+        return None
+    return document, {
+        name: processes.share_array(arrays.get(name, np.empty(shape, dtype)))
+        for name, (dtype, shape) in layout.items()
+    }
 
 
 def start_digest(start: Mapping[str, npt.NDArray[Any]] | None) -> str | None:

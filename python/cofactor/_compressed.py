@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._processes import Processes
 
 __all__ = ["Compressed", "CompressedFit", "Side", "compress", "power_step", "sample_directions"]
 
@@ -150,6 +151,7 @@ def compress(
     kept: npt.NDArray[np.intp] | None = None,
     *,
     rounded: bool,
+    processes: Processes | None = None,
 ) -> list[Compressed | None]:
     """Project A on the range of A q for each q, in one read for all of them.
 
@@ -162,9 +164,12 @@ def compress(
     directions : sequence of ndarray of shape (sum of columns, rank)
         Directions q.
     kept : ndarray of int, optional
-        Rows of A that the result stands for, ascending; all by default.
+        Rows of A that the result stands for, ascending; all by default. Of several processes each
+        has its own.
     rounded : bool
         Whether the products round their numbers to bfloat16.
+    processes : Processes, optional
+        Those that share the rows, and all of which get the result.
 
     Returns
     -------
@@ -179,6 +184,8 @@ def compress(
     c, z = power_step(
         engine, columns, weights, np.concatenate(directions, 1), y, sample, rounded=rounded
     )
+    if processes is not None:
+        y = processes.concatenate(y)
     return [
         _project(c[a:b, a:b], z[:, a:b], np.ascontiguousarray(y[:, a:b]), some=kept is not None)
         for a, b in itertools.pairwise(edges)

@@ -176,8 +176,10 @@ class Engine:
     """
     A problem, its data and its factors on one device.
     """
-    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None) -> None:
-        ...
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None, reduce: collections.abc.Callable[[numpy.typing.NDArray[numpy.float64]], None] | None = None, exchange: collections.abc.Callable[[bytes], list[bytes]] | None = None) -> None:
+        """
+        `reduce` adds up an array of float64 over all processes, in place, and `exchange` gives the bytes of all of them; without these there is one process.
+        """
     def encode(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, w: numpy.ndarray | None) -> EncodeResult:
         ...
     def encode_to_file(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], *, exact: bool, descriptor: typing.SupportsInt | typing.SupportsIndex, path: str, offset: typing.SupportsInt | typing.SupportsIndex) -> EncodeResult:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__all__ = ["MissingExtraError", "StoreError", "require"]
+__all__ = ["DistributedError", "MissingExtraError", "StoreError", "require"]
 
 
 class StoreError(ValueError):
     """An activation store is malformed, incomplete or cannot hold what it was given."""
+
+
+class DistributedError(RuntimeError):
+    """Another process that works on the same has failed, has ended or cannot be reached."""
 
 
 class MissingExtraError(ImportError):

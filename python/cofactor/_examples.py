@@ -51,10 +51,6 @@ class ExampleTerms:
             return False
         return not self.patterns[self.pattern].all()
 
-    def total(self, n_examples: int) -> float:
-        """Sum of the weights."""
-        return float(n_examples if self.weight is None else self.weight.sum())
-
     @property
     def n_groups(self) -> int:
         """Number of groups; 0 without any."""
@@ -125,7 +121,7 @@ def load_terms(
     mask : mapping of str to array of bool of shape (n_examples,), optional
         True where an example has the view; views that are not named have all examples.
     sample_weight : array of shape (n_examples,), optional
-        Weights of at least 0, not all 0.
+        Weights of at least 0.
     groups : array of shape (n_examples,), optional
         Label of every example's group.
     labels : ndarray of shape (n_groups,), optional
@@ -211,7 +207,7 @@ def _weights(n_examples: int, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
             f"sample_weight has shape {weights.shape}; expected one weight an example, "
             f"{(n_examples,)}"
         )
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+    if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("sample_weight must hold finite weights of at least 0, not all 0")
     return weights
 

@@ -99,6 +99,8 @@ def to_matrix(name: Any, array: Any, dtype: str | None = None) -> Matrix:
 
 def gather(pieces: Sequence[Any], rows: npt.NDArray[np.intp]) -> Any:
     """Copy some rows, ascending, out of consecutive pieces of a view's rows."""
+    if len(rows) == 0:
+        return pieces[0][:0]
     edges = np.cumsum([0, *(piece.shape[0] for piece in pieces)])
     cuts = np.searchsorted(rows, edges)
     return stack(

@@ -145,7 +145,7 @@ def _lines(path: str) -> list[str]:
 
 
 def plan_reading(
-    max_memory: Any, *, row_bytes: int, threads: int, needed: int, what: str
+    max_memory: Any, *, row_bytes: int, threads: int, needed: int, what: str, sharers: int = 1
 ) -> Reading:
     """Divide a budget of memory between what a call needs anyway and the data.
 
@@ -161,6 +161,8 @@ def plan_reading(
         Bytes that are not for data: factors, sums, and W unless it goes to a file.
     what : str
         What needs them, for the error.
+    sharers : int, default=1
+        Processes on this machine that do the same, and share what is available.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def plan_reading(
     budget = parse_memory(max_memory)
     least = _BLOCKS_AT_ONCE * _LEAST_ROWS * row_bytes
     if budget is None:
-        free = max(available_memory() // 2 - needed, least)
+        free = max(available_memory() // (2 * sharers) - needed, least)
     else:
         free = budget - needed
         if free < least:

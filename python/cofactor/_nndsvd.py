@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._compressed import power_step
+from ._processes import Processes
 
 __all__ = ["nndsvd_passes", "nndsvd_rank", "nndsvd_start"]
 
@@ -29,6 +30,7 @@ def nndsvd_start(
     n_components: int,
     init: str,
     random_state: np.random.RandomState,
+    processes: Processes | None = None,
 ) -> list[Float64Array]:
     """Non-negative double SVD of the weighted views side by side.
 
@@ -50,6 +52,8 @@ def nndsvd_start(
         Treatment of zeros.
     random_state : numpy.random.RandomState
         Source of randomness.
+    processes : Processes, optional
+        Those that share the examples.
 
     Returns
     -------
@@ -68,25 +72,34 @@ def nndsvd_start(
         q, _ = np.linalg.qr(z)
     y = np.empty((engine.n_rows, rank), dtype=np.float64 if engine.float64 else np.float32)
     c, _ = power_step(engine, columns, weights, q, y)
-    mean = float(y.sum(axis=0, dtype=np.float64) @ q.sum(axis=0)) / (len(y) * max(active.sum(), 1))
+    ranks = processes or Processes()
+    parts_y = zip(*ranks.gather([len(y), y.sum(axis=0, dtype=np.float64).tolist()]), strict=True)
+    counts, sums = (np.array(part) for part in parts_y)
+    mean = float(sums.sum(axis=0) @ q.sum(axis=0)) / (counts.sum() * max(active.sum(), 1))
     values, vectors = np.linalg.eigh(c)
     order = np.argsort(values)[::-1][:n_components]
     singular = np.sqrt(np.maximum(values[order], 0.0))
     left = y.astype(np.float64) @ vectors[:, order]
     right = q @ vectors[:, order]
+    # Of the positive and the negative parts of the left vectors only the norms count.
+    scale = np.where(singular > 0, singular, 1.0)
+    halves = [
+        [float(np.linalg.norm(np.maximum(sign * u, 0.0))) for sign in (1.0, -1.0)]
+        for u in (left / scale).T
+    ]
+    left_norms = np.sqrt(np.sum(np.square(ranks.gather(halves)), axis=0))
 
     start = np.empty((n_components, len(active)))
     for r in range(n_components):
-        u = left[:, r] / singular[r] if singular[r] > 0 else left[:, r]
         v = right[:, r]
         if r == 0:
             start[r] = np.sqrt(singular[r]) * np.abs(v)
             continue
         parts = []
-        for sign in (1.0, -1.0):
-            u_part, v_part = np.maximum(sign * u, 0.0), np.maximum(sign * v, 0.0)
-            norms = float(np.linalg.norm(u_part)), float(np.linalg.norm(v_part))
-            parts.append((norms[0] * norms[1], v_part / (norms[1] or 1.0)))
+        for sign, left_norm in zip((1.0, -1.0), left_norms[r], strict=True):
+            v_part = np.maximum(sign * v, 0.0)
+            norm = float(np.linalg.norm(v_part))
+            parts.append((left_norm * norm, v_part / (norm or 1.0)))
         size, direction = max(parts, key=lambda part: part[0])
         start[r] = np.sqrt(singular[r] * size) * direction
     start[start < 1e-6 * start.max(initial=0.0)] = 0.0

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils import check_random_state
 
+from ._agreement import arrays_digest, parameters_of, random_state_of
 from ._given import with_unit_rows
 from ._parameters import check_parameters, check_start, resolve_weights
 from ._views import Views, load_views
+from .distributed import processes
 from .init import make_start
 
 if TYPE_CHECKING:
@@ -101,8 +103,19 @@ def take_block(
         )
     before: OnlineState | None = getattr(nmf, "_online", None)
     known = hasattr(nmf, "components_")
+    ranks = processes()
+    ranks.check_same(
+        "CoupledNMF.partial_fit",
+        {
+            **parameters_of(nmf.get_params(deep=False)),
+            "the components so far": arrays_digest(nmf.components_) if known else None,
+        },
+    )
     views = load_views(
-        X, expected=nmf._n_columns if known else None, caller="CoupledNMF.partial_fit"
+        X,
+        expected=nmf._n_columns if known else None,
+        caller="CoupledNMF.partial_fit",
+        processes=ranks,
     )
     if views.are_blocks:
         raise TypeError(
@@ -121,7 +134,7 @@ def take_block(
     views = views.in_order(list(nmf._n_columns)) if known else views
     views = views.told(mask=mask, sample_weight=sample_weight)
     # Every view has sums of its own from the first block on: a later one may lack some.
-    terms = views.terms.with_every_view_apart(views.n_examples, len(views.names))
+    terms = views.terms.with_every_view_apart(views.rows.n_examples, len(views.names))
     views = replace(views, terms=terms, reading=nmf._reading(views, nmf.n_components, 0))
     reads = 0.0 if views.have_statistics else 1.0
     views = views.with_statistics(nmf.n_threads)
@@ -142,7 +155,7 @@ def take_block(
                 nmf.weights_,
                 nmf.n_components,
                 nmf.init or "compressed",
-                check_random_state(nmf.random_state),
+                check_random_state(random_state_of(nmf.random_state, ranks)),
                 penalties=nmf._penalties(views),
                 engine_for=nmf._engine,
                 n_threads=nmf.n_threads,
@@ -157,7 +170,7 @@ def take_block(
         before = OnlineState(views.n_columns, np.empty(0), [0.0] * len(views.names), 0.0, 0.0, {})
         nmf.loss_history_ = []
         nmf.view_loss_history_ = {name: [] for name in views.names}
-    new = views.terms.total(views.n_examples)
+    new = views.total_weight
     before = before.forgotten(nmf.forget_factor, new)
     engine = nmf._engine(views, [nmf.n_components], past=before.n_examples)
     for v, factor in enumerate(start):

@@ -195,7 +195,11 @@ class BlockRows:
                 if inside.size:
                     found.append([array[inside] for array in block])
             first = stop
-        return [ArrayRows([[stack(view)] for view in zip(*found, strict=True)]) for found in parts]
+        none = [matrix.values[:0] for matrix in self.reader.first.values()]
+        return [
+            ArrayRows([[stack(view)] for view in zip(*(found or [none]), strict=True)])
+            for found in parts
+        ]
 
     def source(self, views: Sequence[Layout], reading: Reading) -> _core.Source:
         """Let the core ask for the blocks, one after the other."""

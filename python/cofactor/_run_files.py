@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,21 @@ def write_run(
     parameters: Mapping[str, Any],
     learned: Mapping[str, Any],
     components: Mapping[str, npt.NDArray[Any]],
-    W: npt.NDArray[Any],
+    write_W: Callable[[Path], None],
 ) -> None:
-    """Write a fit beside its destination, then move it there as a whole."""
+    """Write a fit beside its destination, then move it there as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        Directory of the fit.
+    parameters, learned : mapping
+        What ``fit.json`` holds.
+    components : mapping of str to ndarray
+        H of every view.
+    write_W : callable
+        Writes the ``.npy`` file of W.
+    """
     if path.exists() and not _is_replaceable(path):
         raise FileExistsError(
             f"{path} exists and is not a fit of cofactor; choose another directory or remove it"
@@ -57,10 +69,7 @@ def write_run(
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         write_synced(aside / "H.safetensors", save({k: v.copy() for k, v in components.items()}))
-        with (aside / "W.npy").open("wb") as file:
-            np.save(file, W, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+        write_W(aside / "W.npy")
         text = json.dumps(document, indent=1, default=_plain, allow_nan=False)
         write_synced(aside / "fit.json", text.encode())
         aside.chmod(0o755)

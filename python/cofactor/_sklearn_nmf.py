@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 
 from ._arrays import like, to_host
 from ._views import Views, view_of_matrix
+from .distributed import alone
 from .init import Init
 from .nmf import CoupledNMF, FitEvent, with_components
 
@@ -280,7 +281,8 @@ default=None
         elif online is None:
             online = self._coupled(self._n_components, self._init_for(views))
         online.set_params(forget_factor=self.forget_factor, n_threads=self.n_threads)
-        online.partial_fit(views, H=None if start is None else {_VIEW: start})
+        with alone():
+            online.partial_fit(views, H=None if start is None else {_VIEW: start})
         self._online = online
         self._learn(online)
         return self
@@ -429,7 +431,7 @@ default=None
 
     def _fit_coupled(self, views: Any, start: npt.NDArray[Any] | None) -> CoupledNMF:
         coupled = self._coupled(self._n_components, self._init_for(views))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), alone():
             # Said below, where the caller's line is known.
             warnings.simplefilter("ignore", ConvergenceWarning)
             coupled.fit(views, H=None if start is None else {_VIEW: start})
@@ -444,7 +446,8 @@ default=None
 
     def _encode(self, views: Any, H: npt.NDArray[Any]) -> npt.NDArray[Any]:
         coupled = with_components(self._coupled(len(H), None), {_VIEW: H}, {_VIEW: 1.0})
-        W: npt.NDArray[Any] = coupled.transform(views)
+        with alone():
+            W: npt.NDArray[Any] = coupled.transform(views)
         return W
 
     def _encode_with(self, X: Any, H: Any) -> Factor:

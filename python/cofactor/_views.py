@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,207 +12,31 @@ import numpy.typing as npt
 from . import _core
 from ._arrays import like
 from ._blocks import BlockReader
-from ._examples import ExampleTerms, given_length, load_terms
 from ._matrices import Matrix, to_matrix
 from ._memory import Reading
-from ._rows import STORED_BYTES, ArrayRows, BlockRows, FileRows, Rows
+from ._processes import Processes
+from ._rows import ArrayRows, BlockRows, FileRows
+from ._view_set import ViewData, Views
 from .store import ActivationStore
 
-__all__ = ["ViewData", "Views", "check_examples", "like_views", "load_views", "view_of_matrix"]
+__all__ = [
+    "ViewData",
+    "Views",
+    "check_examples",
+    "like_views",
+    "load_views",
+    "rows_of_rank",
+    "view_of_matrix",
+]
 
 
-@dataclass(frozen=True)
-class ViewData:
-    """One view: its name, the form in which its numbers are stored, and what is known of them."""
-
-    name: str
-    n_columns: int
-    dtype: str
-    scale: float
-    statistics: tuple[float, float, int] | None
-    """Sum of squares, minimum and number of values that are not finite, where known."""
-
-
-@dataclass(frozen=True)
-class Views:
-    """All views of one call, with equally many rows."""
-
-    views: list[ViewData]
-    rows: Rows
-    fingerprint: str | None
-    reading: Reading = field(default_factory=Reading)
-    terms: ExampleTerms = field(default_factory=ExampleTerms)
-
-    @property
-    def names(self) -> list[str]:
-        """Names in the order of the input."""
-        return [view.name for view in self.views]
-
-    @property
-    def n_columns(self) -> dict[str, int]:
-        """Number of columns by name."""
-        return {view.name: view.n_columns for view in self.views}
-
-    @property
-    def n_examples(self) -> int:
-        """Number of rows of every view; of blocks, call :meth:`with_statistics` first."""
-        return self.rows.n_examples
-
-    @property
-    def row_bytes(self) -> int:
-        """Stored bytes of one example."""
-        sizes = (view.n_columns * STORED_BYTES[view.dtype] for view in self.views)
-        return sum(sizes)
-
-    @property
-    def is_float64(self) -> bool:
-        """Whether any view needs products in float64."""
-        return any(view.dtype == "float64" for view in self.views)
-
-    @property
-    def have_statistics(self) -> bool:
-        """Whether the sums of squares are known without a read of the data."""
-        return all(view.statistics is not None for view in self.views)
-
-    def with_statistics(self, n_threads: int | None) -> Views:
-        """Know the statistics of every view, from one read of the data if need be."""
-        if self.have_statistics:
-            return self
-        zeros = [0.0] * len(self.views)
-        scanned = _core.Engine(
-            self.source,
-            ranks=[1],
-            weights=zeros,
-            l1_w=0.0,
-            l2_w=0.0,
-            l1_h=zeros,
-            l2_h=zeros,
-            device="cpu",
-            float64=self.is_float64,
-            threads=n_threads or 0,
-            row_terms=self.terms.core(),
-        ).scan()
-        views = [
-            replace(view, statistics=(found.sum_of_squares, found.minimum, found.nonfinite))
-            for view, found in zip(self.views, scanned, strict=True)
-        ]
-        rows = self.rows
-        if isinstance(rows, BlockRows):
-            # Counted while they were read.
-            rows = replace(rows, n_examples=self.source.n_rows)
-        return replace(self, views=views, rows=rows)
-
-    def with_terms(self, terms: ExampleTerms) -> Views:
-        """Know what the caller said of single examples."""
-        views = self.views
-        if terms.changes_statistics:
-            views = [replace(view, statistics=None) for view in views]
-        return replace(self, views=views, terms=terms)
-
-    def told(
-        self,
-        *,
-        mask: Mapping[str, npt.ArrayLike] | None = None,
-        sample_weight: npt.ArrayLike | None = None,
-        groups: npt.ArrayLike | None = None,
-        labels: npt.NDArray[Any] | None = None,
-    ) -> Views:
-        """Check what the caller said of single examples, and know it: see :func:`load_terms`."""
-        count, rows = self.n_examples, self.rows
-        if isinstance(rows, BlockRows):
-            # The first pass counts blocks and needs the terms, so that it checks their number.
-            rows.reader.told = count = given_length(mask, sample_weight, groups)
-            rows = replace(rows, n_examples=count)
-        terms = load_terms(
-            self.names, count, mask=mask, sample_weight=sample_weight, groups=groups, labels=labels
-        )
-        return replace(self, rows=rows).with_terms(terms)
-
-    @property
-    def sums_of_squares(self) -> list[float]:
-        """Sum of squares of every view; call :meth:`with_statistics` first."""
-        return [view.statistics[0] for view in self.views if view.statistics is not None]
-
-    def statistics(self, name: str) -> tuple[float, float, int]:
-        """Sum of squares, minimum and nonfinite values of a view whose statistics are known."""
-        (statistics,) = (view.statistics for view in self.views if view.name == name)
-        assert statistics is not None
-        return statistics
-
-    def check_values(self, caller: str = "CoupledNMF") -> None:
-        """Raise ValueError, in the name of `caller`, for values that cannot be factorized."""
-        for view in self.views:
-            assert view.statistics is not None
-            _, minimum, nonfinite = view.statistics
-            if nonfinite:
-                raise ValueError(
-                    f"Input view {view.name!r} contains NaN or infinity ({nonfinite} values); "
-                    "remove or replace them"
-                )
-            if minimum < 0:
-                raise ValueError(
-                    f"Negative values in data passed to {caller}: view {view.name!r} has "
-                    f"minimum {minimum:.6g}; non-negative factorization needs values of at least "
-                    "0, such as activations after a ReLU, or a store's after "
-                    "store.select(negative='relu'), 'shift' or 'split'"
-                )
-
-    def take(self, samples: Sequence[npt.NDArray[np.intp]]) -> list[Views]:
-        """Return some samples of the rows, each ascending."""
-        views = [replace(view, statistics=None) for view in self.views]
-        return [
-            replace(self, views=views, rows=rows, fingerprint=None, terms=self.terms.take(indices))
-            for indices, rows in zip(samples, self.rows.take(samples), strict=True)
-        ]
-
-    @property
-    def are_blocks(self) -> bool:
-        """Whether examples are made on the fly, a block at a time."""
-        return isinstance(self.rows, BlockRows)
-
-    def in_order(self, names: list[str]) -> Views:
-        """Put the views into another order; not of blocks."""
-        assert isinstance(self.rows, ArrayRows | FileRows)
-        order = [self.names.index(name) for name in names]
-        return replace(self, views=[self.views[v] for v in order], rows=self.rows.in_order(order))
-
-    def part(self, columns: Mapping[str, tuple[str, slice]], folds: int, kept: list[int]) -> Views:
-        """Cut out runs of columns, and every `folds`-th example from each of some; not of blocks.
-
-        Parameters
-        ----------
-        columns : mapping of str to tuple of str and slice
-            By name of the new view, the view that it is cut from and its columns there.
-        folds : int
-            Number of parts that examples are dealt into.
-        kept : list of int
-            The parts to keep, one after the other.
-
-        Returns
-        -------
-        Views
-            The part, without statistics and terms of examples. No copy is made.
-        """
-        assert isinstance(self.rows, ArrayRows | FileRows)
-        numbers = [(self.names.index(whole), own) for whole, own in columns.values()]
-        views = [
-            replace(
-                self.views[number],
-                name=name,
-                n_columns=own.stop - own.start,
-                statistics=None,
-            )
-            for name, (number, own) in zip(columns, numbers, strict=True)
-        ]
-        return Views(views, self.rows.part(numbers, folds, kept), None, self.reading)
-
-    @cached_property
-    def source(self) -> _core.Source:
-        """The rows, as the core reads them; what it keeps of them is there for every engine."""
-        return self.rows.source(self.views, self.reading)
-
-
-def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str) -> Views:
+def load_views(
+    X: Any,
+    *,
+    expected: Mapping[str, int] | None = None,
+    caller: str,
+    processes: Processes | None = None,
+) -> Views:
     """Check `X` and bring it into the form that the core reads.
 
     Parameters
@@ -228,6 +51,9 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
         Columns of the views that a fitted model knows; `X` may name some of them and no others.
     caller : str
         Name for error messages.
+    processes : Processes, optional
+        Those that share the data: a store is divided between them, and anything else is what this
+        process has. This one alone by default.
 
     Returns
     -------
@@ -240,9 +66,9 @@ def load_views(X: Any, *, expected: Mapping[str, int] | None = None, caller: str
         If `X` is none of these, an iterator that can be read only once, or an array has no real
         numbers.
     ValueError
-        If shapes or names do not fit together.
+        If shapes or names do not fit together, or differ between processes.
     """
-    result = _views_of(X, caller)
+    result = _views_of(X, caller, processes or Processes())
     if not result.views:
         raise ValueError(f"{caller} got no views; expected at least one")
     if not result.are_blocks:
@@ -295,25 +121,55 @@ def view_of_matrix(
     return replace(views, reading=Reading(threads=n_threads or 0))
 
 
-def _views_of(X: Any, caller: str) -> Views:
+def _views_of(X: Any, caller: str, processes: Processes) -> Views:
     if isinstance(X, Views):
         return X
     if isinstance(X, ActivationStore):
-        return _from_store(X)
+        return _shared(_from_store(X, processes), caller, processes)
     if isinstance(X, Mapping):
-        return _from_matrices({name: to_matrix(name, array) for name, array in X.items()})
+        matrices = {name: to_matrix(name, array) for name, array in X.items()}
+        return _shared(_from_matrices(matrices), caller, processes).placed()
     if isinstance(X, Iterable) and not isinstance(X, str | bytes | np.ndarray):
-        return _from_blocks(BlockReader(X, caller))
+        return _shared(_from_blocks(BlockReader(X, caller)), caller, processes)
     raise TypeError(
         f"{caller} got {type(X).__name__}; expected an ActivationStore or a mapping from view "
         "name to array, such as {'pixels': X}, or an iterable of such mappings"
     )
 
 
-def _from_store(store: ActivationStore) -> Views:
+def _shared(views: Views, caller: str, processes: Processes) -> Views:
+    """Make the views those of all processes, which must have the same ones."""
+    if processes.size == 1:
+        return views
+    processes.check_same(
+        caller,
+        {
+            "what X is": type(views.rows).__name__.removesuffix("Rows").lower(),
+            "the names of the views": views.names,
+            "the numbers of columns": list(views.n_columns.values()),
+            "the dtypes of the views": [view.dtype for view in views.views],
+            "the scales of the views": [view.scale for view in views.views],
+            "the fingerprint of the store": views.fingerprint,
+        },
+    )
+    return replace(views, processes=processes)
+
+
+def rows_of_rank(n_rows: int, rank: int, size: int) -> slice:
+    """Rows that one process reads: equally many whole panels, or rows where those are too few."""
+    panels = -(-n_rows // _core.PANEL_ROWS)
+    unit = _core.PANEL_ROWS if panels >= size else 1
+    units = panels if panels >= size else n_rows
+    first, stop = (min(n_rows, unit * (units * i // size)) for i in (rank, rank + 1))
+    return slice(first, stop)
+
+
+def _from_store(store: ActivationStore, processes: Processes) -> Views:
+    rows = rows_of_rank(len(store), processes.rank, processes.size)
+    own = store.select(rows=rows)
     views, files = [], []
     for name, view in store.views.items():
-        where, chosen = store._file_rows(name)
+        where, chosen = own._file_rows(name)
         files.append(where)
         # Of some of the rows they are not stored, and the core reads faster.
         statistics = None
@@ -323,7 +179,8 @@ def _from_store(store: ActivationStore) -> Views:
         views.append(ViewData(name, view.n_columns, view.dtype, view.scale, statistics))
     selection = None if isinstance(chosen, range) else chosen
     stored = [store._stored_view(name) for name in store.views]
-    return Views(views, FileRows(files, stored, store.n_examples, selection), store.fingerprint)
+    result = Views(views, FileRows(files, stored, own.n_examples, selection), store.fingerprint)
+    return result if processes.size == 1 else replace(result, first=rows.start, total=len(store))
 
 
 def _from_matrices(matrices: Mapping[str, Matrix]) -> Views:

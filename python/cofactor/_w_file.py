@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ._processes import Processes
 from ._store.metadata import sync_directory
 
 __all__ = ["WFile", "check_w_path", "open_w", "w_file"]
@@ -27,6 +28,7 @@ class WFile:
     offset: int
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    """`offset` and `shape` are of the rows of this process."""
 
     @property
     def descriptor(self) -> int:
@@ -37,6 +39,9 @@ class WFile:
     def rows(self) -> Iterator[npt.NDArray[Any]]:
         """Map the rows that were written, to change some."""
         # Nothing is appended: the file has all its space.
+        if not self.shape[0]:
+            yield np.empty(self.shape, self.dtype)
+            return
         mapped = np.memmap(self.file, self.dtype, "r+", self.offset, self.shape)
         yield mapped
         mapped.flush()
@@ -59,7 +64,13 @@ def check_w_path(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
+def w_file(
+    path: Path,
+    shape: tuple[int, int],
+    dtype: Any,
+    processes: Processes | None = None,
+    own: slice | None = None,
+) -> Iterator[WFile]:
     """Open a ``.npy`` file for W, which is at `path` when all went well and nowhere otherwise.
 
     Parameters
@@ -70,6 +81,10 @@ def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
         (n_examples, n_components).
     dtype : dtype
         Of its numbers.
+    processes : Processes, optional
+        Those that write it together. Rank 0 makes the file, and puts it in its place.
+    own : slice, optional
+        Rows that this process writes; all by default.
 
     Yields
     ------
@@ -79,28 +94,52 @@ def w_file(path: Path, shape: tuple[int, int], dtype: Any) -> Iterator[WFile]:
     Raises
     ------
     OSError
-        If the disk is full or fails.
+        If the disk is full or fails, or the file of rank 0 is not seen by another.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    ranks = processes or Processes()
+    own = own or slice(0, shape[0])
+    aside = path.with_name(ranks.share(f".{path.name}.{os.getpid()}"))
+    size = np.dtype(dtype).itemsize * shape[1]
+    try:
+        offset = _create(aside, path, shape, dtype) if ranks.rank == 0 else 0
+        offset = ranks.share(offset)
+        with _open(aside, path) as file:
+            part = own.stop - own.start, shape[1]
+            yield WFile(file, str(path), offset + size * own.start, part, np.dtype(dtype))
+            os.fsync(file.fileno())
+        ranks.barrier()
+        if ranks.rank == 0:
+            aside.replace(path)
+            sync_directory(path.parent)
+        ranks.barrier()
+    finally:
+        if ranks.rank == 0:
+            aside.unlink(missing_ok=True)
+
+
+def _create(aside: Path, path: Path, shape: tuple[int, int], dtype: Any) -> int:
+    """Make the file with space for all numbers, and return where they begin."""
+    size = np.dtype(dtype).itemsize * shape[0] * shape[1]
+    with aside.open("wb", buffering=0) as file:
+        described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        head = {"descr": described, "fortran_order": False, "shape": shape}
+        try:
+            np.lib.format.write_array_header_1_0(file, head)
+            offset = file.tell()
+            _allocate(file.fileno(), offset + size)
+        except OSError as error:
+            reason = f"{error.strerror}, W needs {size} bytes"
+            raise OSError(error.errno, reason, str(path)) from error
+    return offset
+
+
+def _open(aside: Path, path: Path) -> BinaryIO:
     try:
         # Unbuffered: what does not fit is not tried again when the file is closed.
-        with aside.open("w+b", buffering=0) as file:
-            described = np.lib.format.dtype_to_descr(np.dtype(dtype))
-            head = {"descr": described, "fortran_order": False, "shape": shape}
-            size = np.dtype(dtype).itemsize * shape[0] * shape[1]
-            try:
-                np.lib.format.write_array_header_1_0(file, head)
-                offset = file.tell()
-                _allocate(file.fileno(), offset + size)
-            except OSError as error:
-                reason = f"{error.strerror}, W needs {size} bytes"
-                raise OSError(error.errno, reason, str(path)) from error
-            yield WFile(file, str(path), offset, shape, np.dtype(dtype))
-            os.fsync(file.fileno())
-        aside.replace(path)
-        sync_directory(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+        return aside.open("r+b", buffering=0)
+    except FileNotFoundError as error:
+        reason = "the file that rank 0 made is not seen here; all ranks write to the same directory"
+        raise OSError(error.errno, reason, str(path)) from error
 
 
 def open_w(path: Path) -> npt.NDArray[Any]:

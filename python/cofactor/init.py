@@ -218,21 +218,29 @@ def make_starts(
         )
         for n_components, random_state in fits
     ]
-    starts: list[Start | None] = [None] * len(cases)
     # With more threads, sums in BLAS might depend on their number.
     with threadpool_limits(1, user_api="blas"):
         if init in ("nndsvd", "nndsvda", "nndsvdar"):
-            return [_from_svd(case, init) for case in cases]
-        if init == "compressed":
-            compressed = [i for i, case in enumerate(cases) if case.compressed_rank]
-            for batch in _batches(cases, compressed):
-                found = _from_compressed_data([cases[i] for i in batch])
-                for i, start in zip(batch, found, strict=True):
-                    starts[i] = start
-    return [
-        start or _from_samples(case, init != "random")
-        for case, start in zip(cases, starts, strict=True)
-    ]
+            starts = {i: _from_svd(case, init) for i, case in enumerate(cases)}
+        elif init == "compressed":
+            starts = _from_batches(cases)
+        else:
+            starts = {}
+    found = [starts.get(i) or _from_samples(case, init != "random") for i, case in enumerate(cases)]
+    for start in found:
+        # Other machines may have other libraries for the decompositions, and round otherwise.
+        start.factors = [views.processes.share_array(factor) for factor in start.factors]
+    return found
+
+
+def _from_batches(cases: Sequence[_Case]) -> dict[int, Start]:
+    """Start the fits that compressed data pays for, by their number."""
+    compressed = [i for i, case in enumerate(cases) if case.compressed_rank]
+    starts: dict[int, Start] = {}
+    for batch in _batches(cases, compressed):
+        found = _from_compressed_data([cases[i] for i in batch])
+        starts |= dict(zip(batch, found, strict=True))
+    return starts
 
 
 def _batches(cases: Sequence[_Case], numbers: Sequence[int]) -> list[list[int]]:
@@ -258,7 +266,13 @@ def _from_svd(case: _Case, init: Init) -> Start:
         )
     engine = case.engine_for(case.views, [nndsvd_rank(case.n_components, case.columns)])
     factors = nndsvd_start(
-        engine, case.columns, case.weights, case.n_components, init, case.random_state
+        engine,
+        case.columns,
+        case.weights,
+        case.n_components,
+        init,
+        case.random_state,
+        case.views.processes,
     )
     return Start(factors, nndsvd_passes)
 
@@ -315,7 +329,15 @@ def _from_compressed_data(cases: Sequence[_Case]) -> list[Start]:
         kept = np.random.RandomState(0).choice(n, compressed_examples, replace=False)
         kept.sort()
     engine = cases[0].engine_for(views, [case.compressed_rank for case in cases])
-    data = compress(engine, columns, weights, directions, kept, rounded=cases[0].rounded)
+    data = compress(
+        engine,
+        columns,
+        weights,
+        directions,
+        None if kept is None else views.own(kept),
+        rounded=cases[0].rounded,
+        processes=views.processes,
+    )
     passes[0] += 1.0 + views.rows.sampling_passes
     return [
         _from_product(case, product, reads)

@@ -14,12 +14,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from . import _core
+from ._agreement import parameters_of
 from ._given import with_unit_rows
 from ._groups import clear_small_groups
 from ._memory import Reading
 from ._parameters import check_groups, check_parameters, resolve_weights
+from ._processes import Processes
 from ._views import Views, check_examples, load_views
 from .concepts import Table
+from .distributed import processes
 from .init import make_starts
 from .nmf import CoupledNMF, Data, FitEvent, ViewMapping
 
@@ -139,9 +142,47 @@ def fit_many(
     >>> many.best(3).n_components, bool(many.losses[2:].max() < many.losses[:2].min())
     (3, True)
     """
+    ranks = processes()
+    with ranks.call("fit_many"):
+        many, late = _fit_data(
+            X, n_components, seeds, parameters, ranks, callback,
+            groups=groups, mask=mask, sample_weight=sample_weight,
+        )  # fmt: skip
+    if late and many.fits[0].tol > 0:
+        warnings.warn(
+            f"Maximum number of iterations {many.fits[0].max_iter} reached by {late} of "
+            f"{len(many.fits)} fits. Increase it to improve convergence.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return many
+
+
+def _fit_data(
+    X: Data,
+    n_components: int | Sequence[int],
+    seeds: int | Sequence[int],
+    parameters: Mapping[str, Any],
+    ranks: Processes,
+    callback: Callable[[int, FitEvent], object] | None,
+    *,
+    groups: npt.ArrayLike | None,
+    mask: ViewMapping | None,
+    sample_weight: npt.ArrayLike | None,
+) -> tuple[ManyFits, int]:
+    """Make the fits, and count those that did not converge."""
     fits = new_fits(n_components, seeds, parameters)
+    ranks.check_same(
+        "fit_many",
+        {
+            **parameters_of(fits[0].get_params(deep=False)),
+            "n_components": [fit.n_components for fit in fits],
+            "the seeds": [fit.random_state for fit in fits],
+            "device": fits[0]._device(),
+        },
+    )
     check_groups(fits[0], given=groups is not None)
-    views = load_views(X, caller="fit_many")
+    views = load_views(X, caller="fit_many", processes=ranks)
     views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
     views = replace(views, reading=reading_of(fits, views))
     reads = 0.0 if views.have_statistics else 1.0
@@ -149,15 +190,7 @@ def fit_many(
     check_examples(views, "fit_many")
     views.check_values()
     many = _fit_views(fits, views, reads, callback)
-    late = sum(fit.stop_reason_ == "max_iter" for fit in fits)
-    if late and fits[0].tol > 0:
-        warnings.warn(
-            f"Maximum number of iterations {fits[0].max_iter} reached by {late} of {len(fits)} "
-            "fits. Increase it to improve convergence.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    return many
+    return many, sum(fit.stop_reason_ == "max_iter" for fit in fits)
 
 
 def fit_loaded(fits: list[CoupledNMF], views: Views) -> ManyFits:
@@ -244,7 +277,7 @@ def _take_results(
     dtype = np.float64 if engine.float64 else np.float32
     edges = np.cumsum([0, *(fit.n_components for fit in fits)])
     stacked = [engine.h(v).astype(dtype, copy=False) for v in range(len(views.names))]
-    W = np.empty((views.n_examples, edges[-1]), dtype)
+    W = np.empty((views.rows.n_examples, edges[-1]), dtype)
     limit = _core.identity_limit(engine.float64)
     exact = fits[0].verify or any(trace.losses[-1] < limit for trace in traces)
     final = engine.encode(views.sums_of_squares, exact=exact, w=W)

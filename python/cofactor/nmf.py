@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._agreement import arrays_digest, parameters_of, random_state_of, together
 from ._arrays import like, to_host
 from ._checkpoint import Checkpoint, SavedFit, start_digest
 from ._given import check_given, start_beside_fixed, with_unit_rows
@@ -30,10 +31,12 @@ from ._parameters import (
     check_parameters,
     resolve_weights,
 )
+from ._processes import Processes
 from ._run_files import read_run, write_run
 from ._threads import register
 from ._views import Views, check_examples, like_views, load_views
 from ._w_file import check_w_path, open_w, w_file
+from .distributed import processes
 from .init import Init, make_start
 from .store import ActivationStore
 
@@ -161,7 +164,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     components_ : dict of str to ndarray of shape (n_components, n_columns)
         H_v of every view; float32, or float64 if a view is float64.
     W_ : ndarray of shape (n_examples, n_components)
-        Example factor for the final H_v; with `W_path` a mapping of that file.
+        Example factor for the final H_v; with `W_path` a mapping of that file. Of several processes
+        each has the rows of its own examples: see :mod:`cofactor.distributed`.
     weights_ : dict of str to float
         Weight of every view.
     n_iter_ : int
@@ -252,6 +256,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.verify = verify
         self.callback = callback
 
+    @together
     def fit(
         self,
         X: Data,
@@ -278,6 +283,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             integers of more than 16 bits, makes the fit compute in float64. An iterable gives
             blocks of examples as such mappings, and the same ones every time that it is iterated
             over, which is once to check them, once or twice for the start, and once an iteration.
+            On several processes a store is the same whole one on all, and anything else is what
+            this process has: see :mod:`cofactor.distributed`.
         y : None
             Ignored.
         H : mapping of str to array of shape (n_components, n_columns), optional
@@ -301,8 +308,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Iterations from one checkpoint to the next.
         resume : bool, default=False
             Go on from the checkpoint, if there is one; the result has the bits that the fit would
-            have had without a break. Parameters, data and the other arguments must be the same,
-            except for `max_iter`, `n_threads`, `max_memory`, `callback` and `W_path`.
+            have had without a break, on as many processes. Parameters, data and the other arguments
+            must be the same, except for `max_iter`, `n_threads`, `max_memory`, `callback` and
+            `W_path`.
         W_path : str or path-like, optional
             A ``.npy`` file for W, which then is not held in memory. It is there when the fit
             is complete, and not before.
@@ -330,7 +338,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if checkpoint_every < 1:
             raise ValueError(f"checkpoint_every={checkpoint_every} must be at least 1")
         w_path = None if W_path is None else check_w_path(W_path)
-        views = load_views(X, caller="CoupledNMF.fit")
+        ranks = processes()
+        views = load_views(X, caller="CoupledNMF.fit", processes=ranks)
         views = views.told(mask=mask, sample_weight=sample_weight, groups=groups)
         views = replace(views, reading=self._reading(views, self.n_components, w_path is None))
         fixed = check_fixed(fixed, H, views.names)
@@ -342,6 +351,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if H is not None:
             given = check_given(H, views.n_columns, self.n_components, some=bool(fixed))
         products = self._products(views)
+        ranks.check_same(
+            "CoupledNMF.fit",
+            {
+                **parameters_of(self.get_params(deep=False)),
+                "device": self._device(),
+                "H": arrays_digest(given),
+                "fixed": list(fixed),
+                "whether there is a checkpoint": checkpoint is not None,
+                "checkpoint_every": checkpoint_every,
+                "resume": resume,
+                "W_path": None if W_path is None else str(W_path),
+            },
+        )
         self.n_passes_ = 0.0 if views.have_statistics else 1.0
         views = views.with_statistics(self.n_threads)
         check_examples(views, "CoupledNMF.fit")
@@ -356,16 +378,17 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         saved = None
         if checkpoint is not None:
             keeper = self._checkpoint(checkpoint, views, given, fixed)
-            keeper.prepare(resume)
-            saved = keeper.load() if resume else None
-        random_state = check_random_state(self.random_state)
+            if ranks.rank == 0:
+                keeper.prepare(resume)
+            saved = keeper.load(ranks) if resume else None
+        random_state = check_random_state(random_state_of(self.random_state, ranks))
         if saved is None:
             start = self._start(views, given, fixed, random_state)
             generator: dict[str, Any] = random_state.get_state(legacy=False)
             before = {"n_passes": self.n_passes_, "sample_losses": self.sample_losses_}
             unknown = np.full((views.terms.n_groups, self.n_components), np.inf)
             saved = SavedFit(_core.LoopState(), start, start, unknown, generator, before)
-            if keeper is not None:
+            if keeper is not None and ranks.rank == 0:
                 keeper.save(saved)
         else:
             random_state.set_state(saved.random_state)
@@ -387,7 +410,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             verify=self.verify,
             progress=self._progress(),
             state=saved.loop,
-            checkpoint=None if keeper is None else self._saver(keeper, saved, engine),
+            checkpoint=self._saver(keeper, saved, engine) if keeper and ranks.rank == 0 else None,
             checkpoint_every=checkpoint_every,
         )
         trace = result.fits[0]
@@ -416,7 +439,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"Maximum number of iterations {self.max_iter} reached. Increase it to improve "
                 "convergence.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self
 
@@ -436,6 +459,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         return like_views(self.fit(X, **options).W_, X)
 
+    @together
     def partial_fit(
         self,
         X: ActivationStore | ViewMapping,
@@ -489,6 +513,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         take_block(self, X, H=H, mask=mask, sample_weight=sample_weight)
         return self
 
+    @together
     def transform(
         self,
         X: Data,
@@ -527,7 +552,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         w_path = None if W_path is None else check_w_path(W_path)
-        views = load_views(X, expected=self._n_columns, caller="CoupledNMF.transform")
+        ranks = processes()
+        ranks.check_same(
+            "CoupledNMF.transform",
+            {
+                **parameters_of(self.get_params(deep=False)),
+                "device": self._device(),
+                "the components": arrays_digest(self.components_),
+                "W_path": None if W_path is None else str(W_path),
+            },
+        )
+        views = load_views(
+            X, expected=self._n_columns, caller="CoupledNMF.transform", processes=ranks
+        )
         if groups is not None and self.groups_ is None:
             raise ValueError("CoupledNMF.transform got groups, but the fit was given none")
         views = views.told(mask=mask, groups=groups, labels=self.groups_)
@@ -559,7 +596,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(
                 f"the given views know nothing of component(s) {unknown.tolist()}; their W is 0",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         W = self._encode(engine, views, False, w_path, norms)[1]
         return like_views(W, X)
@@ -581,13 +618,15 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         values = np.asarray(to_host(W, "W").values)
         return {name: like(values @ H, W) for name, H in self.components_.items()}
 
+    @together
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as a directory of ``fit.json``, ``H.safetensors`` and ``W.npy``.
 
         Parameters
         ----------
         path : str or path-like
-            Directory; an earlier fit there is replaced, anything else is refused.
+            Directory; an earlier fit there is replaced, anything else is refused. Of several
+            processes all make the call, and rank 0 writes `W_` of all.
 
         Raises
         ------
@@ -611,7 +650,20 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(parameters["random_state"], int | np.integer):
             parameters["random_state"] = None
         learned = {name: getattr(self, name) for name in _SAVED}
-        write_run(Path(path), parameters, learned, self.components_, self.W_)
+        ranks = processes()
+        lengths = ranks.gather(len(self.W_))
+        # A fit that was opened from disk has all rows everywhere.
+        is_whole = all(length == self._n_examples for length in lengths)
+
+        def write_w(file: Path) -> None:
+            shape = len(self.W_) if is_whole else sum(lengths), self.n_components
+            with w_file(file, shape, self.W_.dtype) as opened, opened.rows() as W:
+                (Processes() if is_whole else ranks).collect(self.W_, W)
+
+        if ranks.rank == 0:
+            write_run(Path(path), parameters, learned, self.components_, write_w)
+        elif not is_whole:
+            ranks.collect(self.W_, None)
 
     def _reading(self, views: Views, rank: int, in_memory: int) -> Reading:
         """Plan for stacked fits of `rank` components, and so many copies of W in memory."""
@@ -624,7 +676,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         needed += views.terms.n_groups * rank * (3 * 8 + number)
         what = "factors and sums"
         if in_memory:
-            needed += in_memory * views.n_examples * rank * number
+            needed += in_memory * views.rows.n_examples * rank * number
             what += " and W (W_path keeps it on disk)"
         return plan_reading(
             self.max_memory,
@@ -632,6 +684,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             threads=self.n_threads or _core.default_threads(),
             needed=needed,
             what=what,
+            sharers=views.processes.here,
         )
 
     def _start(
@@ -680,7 +733,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 h if name in fixed else u
                 for name, h, u in zip(views.names, start, unit, strict=True)
             ]
-        return start
+        return [views.processes.share_array(h) for h in start]
 
     def _checkpoint(
         self,
@@ -698,7 +751,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "start": start_digest(given),
             "fixed": sorted(set(fixed)),
             "n_groups": views.terms.n_groups,
-            "mask, sample_weight, groups": views.terms.digest(),
+            "mask, sample_weight, groups": views.terms_digest,
         }
         return Checkpoint(directory, self.get_params(deep=False), data)
 
@@ -730,18 +783,19 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         norms: npt.NDArray[np.float64] | None,
     ) -> tuple[_core.EncodeResult, npt.NDArray[Any]]:
         """Solve W, in memory or in a file; groups do without what `norms` says is gone."""
-        shape = engine.n_rows, self.n_components
+        own = slice(views.first, views.first + engine.n_rows)
         dtype = np.float64 if engine.float64 else np.float32
         squares = views.sums_of_squares
         group = views.terms.group
         W: npt.NDArray[Any]
         if w_path is None:
-            W = np.empty(shape, dtype)
+            W = np.empty((engine.n_rows, self.n_components), dtype)
             result = engine.encode(squares, exact=exact, w=W)
             if group is not None and norms is not None:
                 clear_small_groups(W, group, norms)
             return result, W
-        with w_file(w_path, shape, dtype) as file:
+        shape = views.n_examples, self.n_components
+        with w_file(w_path, shape, dtype, views.processes, own) as file:
             result = engine.encode_to_file(
                 squares,
                 exact=exact,
@@ -752,12 +806,12 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if group is not None and norms is not None:
                 with file.rows() as W:
                     clear_small_groups(W, group, norms)
-        return result, open_w(w_path)
+        return result, open_w(w_path)[own]
 
     def _penalties(
         self, views: Views, past: float = 0.0, weights: Mapping[str, float] | None = None
     ) -> Penalties:
-        examples = past + views.terms.total(views.n_examples)
+        examples = past + views.total_weight
         return Penalties.of(self, examples, self._n_columns, weights or self.weights_)
 
     def _engine(
@@ -773,9 +827,6 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights = weights or self.weights_
         penalties = self._penalties(views, past, weights)
         names = views.names
-        device = self.device
-        if device == "auto":
-            device = "cuda" if _core.cuda_available() else "cpu"
         return _core.Engine(
             views.source,
             ranks=ranks,
@@ -784,14 +835,21 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             l2_w=penalties.l2_w,
             l1_h=[penalties.l1_h[name] for name in names],
             l2_h=[penalties.l2_h[name] for name in names],
-            device=device,
+            device=self._device(),
             float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
             fixed=[name in fixed for name in names],
             unit_rows=penalties.unit_rows,
             group_penalty=float(self.group_sparsity),
             row_terms=views.terms.core(),
+            reduce=views.processes.reduce,
+            exchange=views.processes.exchange,
         )
+
+    def _device(self) -> str:
+        if self.device == "auto":
+            return "cuda" if _core.cuda_available() else "cpu"
+        return self.device
 
     def _products(self, views: Views) -> Literal["full", "bfloat16", "auto"]:
         if self.compute in ("bfloat16", "auto") and views.terms.weight is not None:

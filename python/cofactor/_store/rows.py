@@ -28,7 +28,9 @@ def resolve_rows(n_rows: int, selection: Any) -> Rows:
         return range(n_rows)
     if isinstance(selection, slice):
         rows = range(n_rows)[selection]
-        return _simplify(np.arange(rows.start, rows.stop, rows.step, dtype=np.int64), rows)
+        if rows.step == 1:
+            return range(rows.start, max(rows.start, rows.stop))
+        return _simplify(np.arange(rows.start, rows.stop, rows.step, dtype=np.int64))
     indices = np.asarray(selection)
     if indices.ndim == 1 and indices.dtype.kind == "b":
         if indices.size != n_rows:
@@ -72,10 +74,8 @@ def split_by_shard(
         yield index, where, rows[where] - offsets[index]
 
 
-def _simplify(indices: npt.NDArray[np.int64], rows: range | None = None) -> Rows:
+def _simplify(indices: npt.NDArray[np.int64]) -> Rows:
     # Consecutive rows need no copy, however they were asked for.
-    if rows is not None and rows.step == 1:
-        return range(rows.start, max(rows.start, rows.stop))
     if indices.size == 0:
         return range(0)
     if np.all(np.diff(indices) == 1):

@@ -11,11 +11,12 @@ from typing import NoReturn
 
 import click
 
+from cofactor._errors import DistributedError
 from cofactor.cli._group import INTERRUPTED
 
 # What bad input raises; anything else is a bug and shows its traceback. A missing file or a full
 # disk is no bug, hence OSError.
-_BAD_INPUT = (ValueError, TypeError, ImportError, OSError)
+_BAD_INPUT = (ValueError, TypeError, ImportError, OSError, DistributedError)
 
 _OPTIONS = {
     "overwrite=True": "--overwrite",

@@ -16,10 +16,12 @@ from cofactor.cli._options import (
     quiet_option,
     terminal,
 )
+from cofactor.cli._ranks import ranks, timeout_option
 
 EXAMPLES = """\
 cofactor encode run/ acts/ --out W.npy
 cofactor encode run/ new-acts/ --views layer4,avgpool --out W.npy
+torchrun --nproc-per-node 4 -m cofactor encode run/ acts/ --out W.npy
 """
 
 
@@ -28,6 +30,7 @@ cofactor encode run/ new-acts/ --views layer4,avgpool --out W.npy
 @path_argument("store")
 @names_option("--views", help_text="Use these views alone; all that the fit knows by default.")
 @memory_option
+@timeout_option
 @out_option("Where to write W (examples x components), as .npy.", metavar="FILE")
 @quiet_option
 @click.pass_context
@@ -37,6 +40,7 @@ def command(
     store: Path,
     views: list[str],
     max_memory: str | None,
+    timeout: float,
     out: Path,
 ) -> None:
     """Describe the examples of STORE by the concepts of FIT.
@@ -44,15 +48,16 @@ def command(
     For every example, the non-negative weights of the concepts that give its activations best,
     with the concepts held fixed.
     """
-    if out.is_dir():
-        raise IsADirectoryError(f"{out} is a directory; --out names a file")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {out.parent} for {out.name}")
-    nmf, activations = open_together(fit, store, views)
-    nmf.set_params(max_memory=max_memory)
-    screen = terminal(context)
-    with screen.busy("encode"):
-        weights = nmf.transform(activations, W_path=out)
+    with ranks(context, timeout):
+        if out.is_dir():
+            raise IsADirectoryError(f"{out} is a directory; --out names a file")
+        if not out.parent.is_dir():
+            raise FileNotFoundError(f"there is no directory {out.parent} for {out.name}")
+        nmf, activations = open_together(fit, store, views)
+        nmf.set_params(max_memory=max_memory)
+        screen = terminal(context)
+        with screen.busy("encode"):
+            weights = nmf.transform(activations, W_path=out)
     screen.say(
-        f"{out}: {weights.shape[0]:,} examples x {weights.shape[1]} components, {weights.dtype}"
+        f"{out}: {len(activations):,} examples x {weights.shape[1]} components, {weights.dtype}"
     )

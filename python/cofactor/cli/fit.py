@@ -18,11 +18,13 @@ from cofactor.cli._options import (
     quiet_option,
     terminal,
 )
+from cofactor.cli._ranks import ranks, timeout_option
 
 EXAMPLES = """\
 cofactor fit acts/ --rank 20 --out run/
 cofactor fit acts/ --rank 50 --views layer3,layer4 --weights balanced --out run/
 cofactor fit acts/ --rank 20 --max-memory 2GB --checkpoint run/ --resume --out run/
+torchrun --nproc-per-node 4 -m cofactor fit acts/ --rank 20 --out run/
 """
 
 
@@ -75,6 +77,7 @@ cofactor fit acts/ --rank 20 --max-memory 2GB --checkpoint run/ --resume --out r
     help="Iterations from one checkpoint to the next.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
+@timeout_option
 @click.option("--overwrite", is_flag=True, help="Replace a fit that is there.")
 @out_option("Directory of the fit.")
 @quiet_option
@@ -99,6 +102,7 @@ def command(
     checkpoint: Path | None,
     checkpoint_every: int,
     resume: bool,
+    timeout: float,
     overwrite: bool,
     out: Path,
 ) -> None:
@@ -106,36 +110,37 @@ def command(
 
     Finds non-negative W, shared by all views, and H of each view, with W H close to the view.
     """
-    check_destination(out, overwrite, checkpoint)
-    from cofactor.nmf import CoupledNMF
-    from cofactor.store import ActivationStore
+    with ranks(context, timeout):
+        check_destination(out, overwrite, checkpoint)
+        from cofactor.nmf import CoupledNMF
+        from cofactor.store import ActivationStore
 
-    activations = ActivationStore(store)
-    if views:
-        activations = activations.select(views=views)
-    screen = terminal(context)
-    with screen.fit_progress() as callback:
-        nmf = CoupledNMF(
-            rank,
-            weights=weights,
-            init=init,
-            compute=compute,
-            max_iter=max_iter,
-            tol=tol,
-            random_state=seed,
-            device=device,
-            alpha_W=alpha_w,
-            alpha_H="same" if alpha_h is None else alpha_h,
-            l1_ratio=l1_ratio,
-            n_threads=threads,
-            max_memory=max_memory,
-            callback=callback,
-        ).fit(
-            activations,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            resume=resume,
-        )
-    nmf.save(out)
+        activations = ActivationStore(store)
+        if views:
+            activations = activations.select(views=views)
+        screen = terminal(context)
+        with screen.fit_progress() as callback:
+            nmf = CoupledNMF(
+                rank,
+                weights=weights,
+                init=init,
+                compute=compute,
+                max_iter=max_iter,
+                tol=tol,
+                random_state=seed,
+                device=device,
+                alpha_W=alpha_w,
+                alpha_H="same" if alpha_h is None else alpha_h,
+                l1_ratio=l1_ratio,
+                n_threads=threads,
+                max_memory=max_memory,
+                callback=callback,
+            ).fit(
+                activations,
+                checkpoint=checkpoint,
+                checkpoint_every=checkpoint_every,
+                resume=resume,
+            )
+        nmf.save(out)
     print_fit(screen, nmf)
     screen.say(f"\nfit: {out}")

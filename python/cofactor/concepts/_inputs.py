@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofactor.concepts._checks import as_labels
+from cofactor.distributed import alone
 
 _COLUMNS = ("labels", "predictions")
 
@@ -76,7 +77,9 @@ def example_factor(nmf: Fit, store: Store | None) -> NDArray[Any]:
         same = made_on == getattr(store, "fingerprint", None)
         if same and len(fitted) == store.n_examples:
             return fitted
-    return nmf.transform(store)
+    # Of all examples, also where a process group would give those of this process.
+    with alone():
+        return nmf.transform(store)
 
 
 def view_shapes(

@@ -1,11 +1,11 @@
 // Bits depend on the data and the problem, and not on block sizes, pieces, threads, or on what else
 // is fitted beside.
 
-#include <barrier>
 #include <memory>
 #include <thread>
 
 #include "als/loop.h"
+#include "als/pair_reducer.h"
 #include "reference.h"
 
 namespace cofactor {
@@ -242,37 +242,13 @@ TEST_P(LoopBitsTest, IterationsOneByOneAreIterationsInOneGo) {
   }
 }
 
-/// Adds up the sums of two threads that play processes.
-class PairReducer final : public Reducer {
- public:
-  struct Shared {
-    std::barrier<> barrier{2};
-    std::span<double> sums[2];
-  };
-  PairReducer(Shared& shared, int rank) : shared_(shared), rank_(rank) {}
-  void all_reduce(std::span<double> sums) override {
-    shared_.sums[rank_] = sums;
-    shared_.barrier.arrive_and_wait();
-    std::vector<double> total(sums.size());
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      total[i] = shared_.sums[0][i] + shared_.sums[1][i];
-    }
-    shared_.barrier.arrive_and_wait();
-    std::copy(total.begin(), total.end(), sums.begin());
-  }
-
- private:
-  Shared& shared_;
-  int rank_;
-};
-
 TEST_P(LoopBitsTest, TwoProcessesThatReduceTheirSumsEqualOne) {
   // The second holds the last panel alone, so that the panels add up in the same order.
   const Coupled data(random, 1300, {2, 3});
   const Settings settings{.float64 = GetParam()};
   MatrixSource source = data.source(0);
   const Outcome expected = fit(data, source, settings);
-  PairReducer::Shared shared;
+  testing::PairReducer::Shared shared;
   FitResult results[2];
   std::vector<Matrix> factors[2];
   const auto run = [&](int rank) {
@@ -282,7 +258,7 @@ TEST_P(LoopBitsTest, TwoProcessesThatReduceTheirSumsEqualOne) {
     }
     MatrixSource part(pieces, 100);
     const auto backend = backend_for(data, settings);
-    PairReducer reducer(shared, rank);
+    testing::PairReducer reducer(shared, rank);
     results[rank] = als_fit(*backend, data.problem, part, reducer, als_options(data, settings));
     factors[rank] = input_factors(*backend, data.problem);
   };

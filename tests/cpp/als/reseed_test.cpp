@@ -1,8 +1,11 @@
 #include "als/reseed.h"
 
 #include <algorithm>
+#include <memory>
+#include <thread>
 
 #include "als/loop_fixture.h"
+#include "als/pair_reducer.h"
 
 namespace cofactor {
 namespace {
@@ -55,7 +58,8 @@ TEST_P(ReseedTest, ADeadComponentIsGivenTheRowOfLargestResidual) {
   const auto worst = std::max_element(residuals.begin(), residuals.end()) - residuals.begin();
 
   MatrixSource source = data.source(100);
-  const Reseeding found = reseed(*backend, data.problem, source, 0, {1});
+  Reducer reducer;
+  const Reseeding found = reseed(*backend, data.problem, source, reducer, 0, {1});
   EXPECT_EQ(found.reseeded, 1);
   EXPECT_EQ(found.passes, 1);
   for (int v = 0; v < 5; ++v) {
@@ -94,7 +98,8 @@ TEST_P(ReseedTest, WeightsDoNotRankRowsAndNoneOfWeightZeroIsGiven) {
   const auto expect_given = [&](std::int64_t row) {
     const auto weighted = backend_for(data);
     MatrixSource source = data.source(100);
-    EXPECT_EQ(reseed(*weighted, data.problem, source, 0, {1}).reseeded, 1);
+    Reducer reducer;
+    EXPECT_EQ(reseed(*weighted, data.problem, source, reducer, 0, {1}).reseeded, 1);
     const Matrix found = factor(*weighted, data.problem, 0);
     for (std::int64_t j = 0; j < found.columns; ++j) {
       const double expected = data.views[0].values(row, j);
@@ -122,7 +127,8 @@ TEST_P(ReseedTest, EqualRowsAreGivenOnce) {
   for (const Coupled* each : {&data, &twice}) {
     const auto backend = backend_for(*each);
     MatrixSource source = each->source(0);
-    EXPECT_EQ(reseed(*backend, each->problem, source, 0, {0, 1}).reseeded, 2);
+    Reducer reducer;
+    EXPECT_EQ(reseed(*backend, each->problem, source, reducer, 0, {0, 1}).reseeded, 2);
     found.push_back(factor(*backend, each->problem, 4).values);
   }
   EXPECT_EQ(found[0], found[1]);
@@ -234,6 +240,45 @@ TEST_P(ReseedTest, AFitThatConvergedOnADeadComponentGoesOn) {
   EXPECT_EQ(result.fits[0].stop_reason, "converged");
   EXPECT_EQ(result.fits[0].reseeded, 1);
   EXPECT_TRUE(dead_components(*backend, data.problem, 0).empty());
+}
+
+TEST_P(ReseedTest, TwoProcessesGiveTheRowsThatOneGives) {
+  Coupled data(random, 600, {4});
+  kill(data, 1);
+  kill(data, 3);
+  // The worst row is one that both have, and is given once.
+  for (StoredView& view : data.views) {
+    Matrix x = view.values;
+    for (std::int64_t j = 0; j < x.columns; ++j) {
+      if (view.dtype == DType::kFloat64) x(20, j) *= 50;
+      x(500, j) = x(20, j);
+    }
+    view = {x, view.dtype, view.scale};
+  }
+  const auto expected = backend_for(data);
+  MatrixSource whole = data.source(100);
+  Reducer alone;
+  EXPECT_EQ(reseed(*expected, data.problem, whole, alone, 0, {1, 3}).reseeded, 2);
+  testing::PairReducer::Shared shared;
+  std::unique_ptr<Backend> backends[2] = {backend_for(data), backend_for(data)};
+  const auto run = [&](int rank) {
+    std::vector<std::vector<MatrixView>> pieces;
+    for (const StoredView& view : data.views) {
+      pieces.push_back({view.view().slice(rank == 0 ? 0 : 350, rank == 0 ? 350 : 250)});
+    }
+    MatrixSource part(pieces, 100);
+    testing::PairReducer reducer(shared, rank);
+    EXPECT_EQ(reseed(*backends[rank], data.problem, part, reducer, 0, {1, 3}).reseeded, 2);
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+  for (const auto& backend : backends) {
+    for (int v = 0; v < data.problem.num_views(); ++v) {
+      EXPECT_EQ(factor(*backend, data.problem, v).values,
+                factor(*expected, data.problem, v).values);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, ReseedTest, ::testing::Bool(), testing::name_of_type);
