@@ -273,7 +273,8 @@ class TestMetadata:
             seen.append((metadata.complete, [group.rows for group in metadata.shards]))
             write_metadata(root, metadata)
 
-        monkeypatch.setattr("cofactor._store.writer.write_metadata", look)
+        for module in ("begin", "writer"):
+            monkeypatch.setattr(f"cofactor._store.{module}.write_metadata", look)
         write(tmp_path / "short")
         assert seen == [
             (False, []),

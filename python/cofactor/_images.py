@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,12 @@ class ArrayBatches:
         self._image_size = image_size
         self._slices = _slices(len(images), batch_size)
 
+    def skip_to(self, example: int) -> tuple[int, ArrayBatches]:
+        """Return the batches from that of an example on, and how many examples are before them."""
+        later = copy(self)
+        later._slices = _from(self._slices, example)
+        return len(self._images) if not later._slices else later._slices[0].start, later
+
     def __len__(self) -> int:
         """Return the number of batches."""
         return len(self._slices)
@@ -62,12 +69,20 @@ class FileBatches:
         self._image_size = image_size
         self._slices = _slices(len(files), batch_size)
 
+    def skip_to(self, example: int) -> tuple[int, FileBatches]:
+        """Return the batches from that of an example on, and how many examples are before them."""
+        later = copy(self)
+        later._slices = _from(self._slices, example)
+        return len(self._files) if not later._slices else later._slices[0].start, later
+
     def __len__(self) -> int:
         """Return the number of batches."""
         return len(self._slices)
 
     def __iter__(self) -> Iterator[_Batch]:
         """Yield (images, labels)."""
+        if not self._slices:
+            return
         # Pillow decodes without the GIL: threads read the next batch while this one is used.
         pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
         batches = [self._files[rows] for rows in self._slices]
@@ -117,6 +132,10 @@ class FirstExamples:
 
 def _slices(n: int, batch_size: int) -> list[slice]:
     return [slice(at, min(at + batch_size, n)) for at in range(0, n, batch_size)]
+
+
+def _from(slices: list[slice], example: int) -> list[slice]:
+    return [rows for rows in slices if rows.stop > example]
 
 
 def _part(labels: NDArray[np.int64] | None, rows: slice) -> NDArray[np.int64] | None:

@@ -119,6 +119,16 @@ def capture(
     A thread writes, and copies from a GPU are made while the next batch runs. What is on disk
     survives whatever ends the process: see `resume`.
 
+    Inside a process group of several ranks (see :mod:`cofactor.distributed`) all of them capture
+    together: each makes this call with the same arguments and the whole loader, runs the batches
+    that hold its part of the rows, and writes whole shards of them to `out`, which must be one
+    directory for all. The store is the one that a single process would have written, byte for byte
+    where the network is deterministic, and so has its fingerprint. Any number of processes may
+    resume it. Parts are equal in shards to be written. A rank reads none of the others' examples if
+    the loader is a torch ``DataLoader`` without shuffling, or comes from
+    :func:`cofactor.datasets.load_images`; from another it passes over them, without running the
+    network.
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -214,7 +224,9 @@ def capture(
     StoreError
         If `out` is taken, another process is writing there, the disk has not enough space, a value
         overflows its dtype, or the store to resume came from another model, other options or other
-        data; the message names what has changed.
+        data; the message names what has changed. Also if ranks were given different captures.
+    DistributedError
+        If another rank has failed or is gone, on all others.
 
     Examples
     --------

@@ -70,6 +70,21 @@ class ImageSource:
         self.attributes = dict(attributes or {})
         self.dataset = None if n_examples is None else range(n_examples)
 
+    @property
+    def wrapped(self) -> Iterable[Any]:
+        """What gives the batches."""
+        return self._batches
+
+    def skip_to(self, example: int) -> tuple[int, ImageSource] | None:
+        """Return the source of the batches from that of an example on, and how many are before it.
+
+        None for a loader of the user's own, which has to be read from its beginning.
+        """
+        if not isinstance(self._batches, (ArrayBatches, FileBatches)):
+            return None
+        first, batches = self._batches.skip_to(example)
+        return first, ImageSource(batches)
+
     def __len__(self) -> int:
         """Return the number of batches; a TypeError where the loader has no length."""
         return len(self._batches)  # type: ignore[arg-type]

@@ -8,19 +8,37 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .._store.writer import StoreWriter
 from .outputs import check_overflow
 from .transfer import HostCopy
 
-__all__ = ["AppendQueue", "Batch", "RecordedView"]
+__all__ = ["AppendQueue", "Batch", "RecordedView", "RowSink"]
 
 _MAX_WAITING = 2
 _MAX_WAITING_BYTES = 256 << 20
+
+
+class RowSink(Protocol):
+    """A writer of a store, or of a part of one."""
+
+    def append(
+        self,
+        blocks: Mapping[str, npt.ArrayLike],
+        columns: Mapping[str, npt.ArrayLike],
+        inputs: npt.NDArray[np.uint8] | None,
+        /,
+    ) -> None:
+        """Append rows."""
+
+    def skip(self, n_rows: int, inputs: npt.NDArray[np.uint8] | None, /) -> None:
+        """Pass over rows that are there."""
+
+
+Sink = TypeVar("Sink", bound=RowSink)
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,16 @@ class Batch:
     layers: Mapping[str, RecordedView] = field(default_factory=dict)
     columns: Mapping[str, npt.NDArray[Any] | HostCopy] = field(default_factory=dict)
     """With an entry for each image, or for each row."""
+    rows: slice = field(default_factory=lambda: slice(None))
+    """Which of its rows are wanted."""
+
+    def host_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns, an entry for each row."""
+        n_rows = len(self.inputs()) * self.rows_each
+        return {
+            name: _by_row(values.wait() if isinstance(values, HostCopy) else values, n_rows)
+            for name, values in self.columns.items()
+        }
 
     @property
     def nbytes(self) -> int:
@@ -52,14 +80,14 @@ class Batch:
         return layers + sum(block.nbytes for block in self.blocks.values())
 
 
-class AppendQueue:
+class AppendQueue(Generic[Sink]):
     """One thread that appends batches in order, so that the disk does not hold up the network.
 
     Two batches may wait, or more if they are small. An error of the writer is raised by a later
     `put`, or at the end of the context.
     """
 
-    def __init__(self, writer: StoreWriter) -> None:
+    def __init__(self, writer: Sink) -> None:
         self.writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cofactor-store")
         self._waiting: deque[tuple[Future[None], int]] = deque()
@@ -74,7 +102,7 @@ class AppendQueue:
             self._waiting.popleft()[0].result()
         self._waiting.append((self._thread.submit(self._append, batch), batch.nbytes))
 
-    def __enter__(self) -> AppendQueue:
+    def __enter__(self) -> AppendQueue[Sink]:
         return self
 
     def __exit__(
@@ -93,7 +121,9 @@ class AppendQueue:
 
     def _append(self, batch: Batch) -> None:
         inputs = np.repeat(batch.inputs(), batch.rows_each, axis=0)
+        n_rows, wanted = len(inputs), batch.rows
         if not (batch.blocks or batch.layers):
+            inputs = inputs[wanted]
             self.writer.skip(len(inputs), inputs)
             return
         copies: list[HostCopy] = []
@@ -108,10 +138,14 @@ class AppendQueue:
                 check_overflow(arrived(view.bounds), name, view.dtype)
             blocks[name] = arrived(view.values)
         columns = {
-            name: _by_row(arrived(values) if isinstance(values, HostCopy) else values, len(inputs))
+            name: _by_row(arrived(values) if isinstance(values, HostCopy) else values, n_rows)
             for name, values in batch.columns.items()
         }
-        self.writer.append(blocks, columns, inputs)
+        self.writer.append(
+            {name: block[wanted] for name, block in blocks.items()},
+            {name: values[wanted] for name, values in columns.items()},
+            inputs[wanted],
+        )
         for copy in copies:
             copy.release()
 

@@ -7,8 +7,15 @@ import shutil
 from pathlib import Path
 
 from .._errors import StoreError
-from .metadata import COLUMNS_DIRECTORY, LOCK_FILE, METADATA_FILE, METADATA_TEMPORARY
+from .metadata import (
+    COLUMNS_DIRECTORY,
+    LOCK_FILE,
+    METADATA_FILE,
+    METADATA_TEMPORARY,
+    RECORDS_DIRECTORY,
+)
 from .metadata_reader import read_metadata
+from .records import has_records
 
 __all__ = ["check_destination", "remove_store"]
 
@@ -40,13 +47,13 @@ def check_destination(
         )
     metadata = read_metadata(root)
     # One without shards is of no use to anybody; a writer that has just begun holds its lock.
-    if metadata.shards and not (overwrite or resume):
+    if (metadata.shards or has_records(root)) and not (overwrite or resume):
         state, advice = ("a", "") if metadata.complete else ("an incomplete", "resume=True, or ")
         raise StoreError(
             f"{root}: {state} store of {metadata.n_examples} examples is here already; pass "
             f"{advice}overwrite=True to replace it, or choose another path"
         )
-    foreign = content - {METADATA_FILE, COLUMNS_DIRECTORY, *metadata.views}
+    foreign = content - {METADATA_FILE, COLUMNS_DIRECTORY, RECORDS_DIRECTORY, *metadata.views}
     if foreign:
         raise StoreError(
             f"{root}: holds {', '.join(sorted(foreign))} beside the store; move that away first"

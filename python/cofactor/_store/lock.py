@@ -24,15 +24,26 @@ class WriterLock:
     workers of a loader, and works on network file systems. It says nothing within one process,
     hence the set of directories held here.
 
+    Processes that write one store together hold it together: one takes it alone and then shares
+    it, the others join. A newcomer gets it once all of them are gone.
+
+    Parameters
+    ----------
+    root : Path
+        The directory.
+    shared : bool, default False
+        Join the writer that shares it.
+
     Raises
     ------
     StoreError
-        If another writer holds it.
+        If another writer holds it, and does not share it.
     OSError
         If the directory cannot be written to.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: bool = False) -> None:
+        self._shared = shared
         self._path = root / LOCK_FILE
         status = root.stat()
         self._key = (status.st_dev, status.st_ino)
@@ -43,13 +54,24 @@ class WriterLock:
             self._descriptor = self._acquire(root)
             _held.add(self._key)
 
+    def share(self) -> None:
+        """Let others join."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_SH)
+        self._shared = True
+
+    def stop_sharing(self) -> None:
+        """Say that the others have left."""
+        self._shared = False
+
     def release(self) -> None:
         """Let others write; may be called again."""
         with _mutex:
             if self._key not in _held or self._descriptor < 0 or self._owner != os.getpid():
                 return
             # Removed before the lock ends: whoever opened the file in between sees that it is gone.
-            self._path.unlink(missing_ok=True)
+            # Those who still share it would hold a file without a name.
+            if not self._shared:
+                self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
             _held.discard(self._key)
@@ -65,7 +87,8 @@ class WriterLock:
                 self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
             )
             try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
+                fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
                 found = self._path.stat()
                 mine = os.fstat(descriptor)
                 if (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino):

@@ -25,6 +25,7 @@ __all__ = [
     "METADATA_FILE",
     "METADATA_TEMPORARY",
     "PANEL_ROWS",
+    "RECORDS_DIRECTORY",
     "VERSION",
     "Column",
     "Metadata",
@@ -44,6 +45,7 @@ METADATA_FILE = "metadata.json"
 METADATA_TEMPORARY = ".metadata.json.tmp"
 LOCK_FILE = ".writer.lock"
 COLUMNS_DIRECTORY = "columns"
+RECORDS_DIRECTORY = ".records"
 COLUMN_DTYPES = (
     "str",
     "bool",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from .metadata import (
     METADATA_FILE,
     METADATA_TEMPORARY,
     Metadata,
+    ShardGroup,
     View,
     shard_file,
+    write_metadata,
 )
 from .metadata_reader import read_metadata
+from .records import add_records, has_records, read_records, remove_records
 
 __all__ = ["check_group", "check_source", "reopen"]
 
@@ -33,14 +36,21 @@ def check_source(root: Path, source: Mapping[str, str]) -> None:
     StoreError
         Naming what differs.
     """
-    if (root / METADATA_FILE).exists() and (found := read_metadata(root)).shards:
+    if not (root / METADATA_FILE).exists():
+        return
+    found = read_metadata(root)
+    if found.shards or has_records(root):
         _compare(root, "source", found.source, source)
 
 
-def reopen(root: Path, wanted: Metadata, rows_per_shard: int) -> Metadata | None:
+def reopen(
+    root: Path, wanted: Metadata, rows_per_shard: int, keep_records: bool = False
+) -> Metadata | None:
     """Return the metadata of the store at a path, if it is one with whole shards.
 
-    What a killed writer left beside them is removed.
+    Groups recorded apart that follow on those of the metadata are added to it. What a killed
+    writer left beside them is removed, and unless `keep_records` so are groups recorded apart with
+    a gap before them.
 
     Raises
     ------
@@ -50,7 +60,8 @@ def reopen(root: Path, wanted: Metadata, rows_per_shard: int) -> Metadata | None
     if not (root / METADATA_FILE).exists():
         return None
     found = read_metadata(root)
-    if not found.shards:
+    records = read_records(root, found, rows_per_shard)
+    if not found.shards and not (records if keep_records else 0 in records):
         return None
     _compare(root, "source", found.source, wanted.source)
     views = {name: _declared(view) for name, view in found.views.items()}
@@ -63,22 +74,31 @@ def reopen(root: Path, wanted: Metadata, rows_per_shard: int) -> Metadata | None
     for group in whole:
         if group.rows != rows_per_shard:
             _compare(root, "shards", {"rows": group.rows}, {"rows": rows_per_shard})
-    _remove_leftovers(root, found)
+    added = add_records(found, records)
+    if added:
+        write_metadata(root, found)
+    remove_records(root, added if keep_records else None)
+    kept = set(records) if keep_records else set()
+    _remove_leftovers(root, found, kept.union(range(len(found.shards))))
     return found
 
 
 def check_group(
-    root: Path, metadata: Metadata, index: int, checksums: Mapping[str, str], inputs: str | None
+    root: Path,
+    known: ShardGroup,
+    first: int,
+    checksums: Mapping[str, str],
+    inputs: str | None,
 ) -> None:
     """Compare a shard group that was computed again, or its inputs alone, with the recorded one.
+
+    `first` is the number of its first row.
 
     Raises
     ------
     StoreError
         If they differ.
     """
-    known = metadata.shards[index]
-    first = sum(group.rows for group in metadata.shards[:index])
     rows = f"rows {first} to {first + known.rows - 1}"
     if inputs != known.inputs:
         raise StoreError(
@@ -129,8 +149,8 @@ def _declared(view: View) -> dict[str, Any]:
     }
 
 
-def _remove_leftovers(root: Path, metadata: Metadata) -> None:
-    """Remove the files of a group that was not finished."""
+def _remove_leftovers(root: Path, metadata: Metadata, groups: Collection[int]) -> None:
+    """Remove the files of all groups but these."""
     (root / METADATA_TEMPORARY).unlink(missing_ok=True)
     folders = [root / name for name in metadata.views]
     columns = root / COLUMNS_DIRECTORY
@@ -138,7 +158,7 @@ def _remove_leftovers(root: Path, metadata: Metadata) -> None:
         folders += [entry for entry in columns.iterdir() if entry.is_dir()]
     for folder in folders:
         directory = str(folder.relative_to(root))
-        known = {shard_file(root, directory, index) for index in range(len(metadata.shards))}
+        known = {shard_file(root, directory, index) for index in groups}
         for file in folder.iterdir():
             if file not in known:
                 file.unlink()

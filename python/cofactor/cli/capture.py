@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cofactor.cli._options import (
     quiet_option,
     terminal,
 )
+from cofactor.cli._ranks import ranks, timeout_option
 
 EXAMPLES = """\
 cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
@@ -26,6 +28,8 @@ cofactor capture --model cofactor:resnet18 --weights resnet18.safetensors \\
     --mean 0.5071,0.4865,0.4409 --std 0.2673,0.2564,0.2762 --out acts/
 cofactor capture --model resnet50 --weights pretrained --data photos/ \\
     --image-size 224 --layers 'layer?' --pool avg --out acts/
+torchrun --nproc-per-node 8 -m cofactor capture --model resnet50 --weights pretrained \\
+    --data photos/ --image-size 224 --layers layer4 --device cuda --out acts/
 cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos/ \\
     --image-size 224 --layers blocks.9 --positions --negative split --out acts/
 """
@@ -106,6 +110,7 @@ cofactor capture --model vit_base_patch16_224 --weights pretrained --data photos
     default=True,
     help="Go on with a capture that was interrupted.",
 )
+@timeout_option
 @click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 @out_option("Directory of the activation store.")
 @quiet_option
@@ -131,6 +136,7 @@ def command(
     device: str | None,
     max_examples: int | None,
     resume: bool,
+    timeout: float,
     overwrite: bool,
     out: Path,
 ) -> None:
@@ -139,6 +145,10 @@ def command(
     Runs images through the network once and writes what the layers gave, and with --pixels the
     images too, to a directory that is read without being loaded. A capture that was interrupted
     goes on when the same command is given again.
+
+    Started by torchrun, every process runs its part of the images, and all write one store; the
+    directory must be the same for all. --device cuda is then the GPU of the process's number on
+    its host.
     """
     if mean is not None and std is not None:
         normalize = (mean, std)
@@ -154,37 +164,40 @@ def command(
     from cofactor.datasets import load_images
     from cofactor.models import load_model
 
-    # Before the model is loaded, which may take long.
     resume = resume and not overwrite
-    check_destination(out, overwrite, resume)
-    images = load_images(
-        data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
-    )
-    network = load_model(model, weights, **model_arguments)
     screen = terminal(context)
-    try:
-        store = capture(
-            network,
-            images,
-            layers,
-            pixels=pixels,
-            normalize=normalize,
-            dtype=dtype or "float16",
-            pool=pool,
-            negative=negative,
-            positions=positions,
-            element=element,
-            predictions=predictions,
-            out=out,
-            device=device,
-            attributes=images.attributes,
-            resume=resume,
-            overwrite=overwrite,
-            progress=not screen.quiet,
+    with ranks(context, timeout) as rank:
+        if device == "cuda" and "LOCAL_RANK" in os.environ:
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+        # Before the model is loaded, which may take long.
+        check_destination(out, overwrite, resume)
+        images = load_images(
+            data, batch_size=batch_size, max_examples=max_examples, image_size=image_size
         )
-    except KeyboardInterrupt:
-        click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
-        raise
+        try:
+            store = capture(
+                load_model(model, weights, **model_arguments),
+                images,
+                layers,
+                pixels=pixels,
+                normalize=normalize,
+                dtype=dtype or "float16",
+                pool=pool,
+                negative=negative,
+                positions=positions,
+                element=element,
+                predictions=predictions,
+                out=out,
+                device=device,
+                attributes=images.attributes,
+                resume=resume,
+                overwrite=overwrite,
+                progress=not screen.quiet,
+            )
+        except KeyboardInterrupt:
+            if rank == 0:
+                click.echo(f"{out} keeps what is done; the same command goes on with it", err=True)
+            raise
     screen.say(repr(store))
     if {"labels", "predictions"} <= set(store.columns):
         accuracy = (store.columns["labels"] == store.columns["predictions"]).mean()
