@@ -3,6 +3,8 @@
 // Copies a tile of stored numbers into shared memory as it is, in chunks of 16 bytes, without
 // waiting where the view's alignment allows that.
 
+#include <type_traits>
+
 #include "backend/cuda/group.h"
 
 namespace cofactor::cuda {
