@@ -127,7 +127,12 @@ class HostWarp {
   PerLane<T> shuffle(const PerLane<T>& x, const Source& source) const {
     uniform("a shuffle");
     PerLane<T> result;
-    for (int lane = 0; lane < kWarpSize; ++lane) result.any(lane) = x.any(source(lane));
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      // The source may depend on what the lane keeps.
+      context_.shared.actor.thread = thread(lane);
+      result.any(lane) = x.any(source(lane));
+    }
+    context_.shared.actor.thread = Actor::kAll;
     return result;
   }
 
