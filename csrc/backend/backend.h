@@ -7,12 +7,15 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/matrix_view.h"
 #include "core/problem.h"
 
 namespace cofactor {
+
+class BlockSource;
 
 /// Copies of the factors H that a backend holds.
 enum class Factor {
@@ -64,6 +67,7 @@ struct ViewStats {
 
 struct BackendOptions {
   int threads = 0;         ///< 0: default_threads()
+  int device = -1;         ///< number of the CUDA device; -1: the calling thread's own
   bool float64 = false;    ///< compute type of products and factors
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
   /// Rounds of block pivoting, after which an active-set method finishes a solve.
@@ -142,9 +146,33 @@ class Backend {
 [[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const Problem& problem,
                                                         const BackendOptions& options);
 
-/// Throws Error with what is missing where there is no CUDA device, driver or build.
+/// Of rows in a device's memory. Throws Error with what is missing where there is no CUDA device,
+/// driver or build.
 [[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(const Problem& problem,
                                                          const BackendOptions& options);
+
+/// Another source's rows in the memory of the device that `options` name. As many of the first ones
+/// as it has room for stay there for the passes to come; the others are copied in every pass, while
+/// the device works on those before. Rows that lie in its memory already are passed on. `source`
+/// outlives what is made. Throws as make_cuda_backend.
+[[nodiscard]] std::unique_ptr<BlockSource> make_cuda_source(BlockSource& source,
+                                                            const BackendOptions& options);
+
+struct CudaDevice {
+  std::string name;
+  std::string capability;  ///< such as "9.0"
+  std::int64_t bytes = 0;  ///< of its memory
+};
+
+/// What of CUDA there is in this build and on this machine.
+struct CudaInfo {
+  bool built = false;
+  std::string runtime;  ///< version that this was built with, such as "13.0"
+  std::string driver;   ///< the latest version that the driver supports; empty without a driver
+  std::vector<CudaDevice> devices;
+  std::string missing;  ///< why there is no device to use; empty where there is one
+};
+[[nodiscard]] CudaInfo cuda_info();
 /// Whether make_cuda_backend can succeed here.
 [[nodiscard]] bool cuda_available();
 
