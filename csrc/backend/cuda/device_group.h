@@ -84,6 +84,14 @@ class DeviceWarp {
   }
 
   template <class Out, class Row>
+  __device__ void load_matrices(const Out& out, const Row& row) const {
+    FragmentA& to = out(lane());
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to.x[0]), "=r"(to.x[1]), "=r"(to.x[2]), "=r"(to.x[3])
+                 : "r"(shared_address(row(lane())))
+                 : "memory");
+  }
+  template <class Out, class Row>
   __device__ void load_matrices_transposed(const Out& out, const Row& row) const {
     FragmentA& to = out(lane());
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

@@ -40,10 +40,11 @@
 //                                      Float16 or BFloat16, in float32. Each argument maps a lane
 //                                      to its fragment, with the layout of mma.m16n8k16 in the PTX
 //                                      manual
-//   load_matrices_transposed(out, row) four 8 x 8 matrices of 16-bit numbers from shared memory, as
-//                                      ldmatrix.x4.trans: row(lane) is row lane % 8 of matrix
-//                                      lane / 8, and lane l gets entries (2 (l % 4), l / 4) and
-//                                      (2 (l % 4) + 1, l / 4) of each as out(lane).x[matrix]
+//   load_matrices(out, row)            four 8 x 8 matrices of 16-bit numbers from shared memory, as
+//                                      ldmatrix.x4: row(lane) is row lane % 8 of matrix lane / 8,
+//                                      and lane l gets entries (l / 4, 2 (l % 4)) and the next of
+//                                      each as out(lane).x[matrix]
+//   load_matrices_transposed(out, row) the same matrices, transposed
 //
 // Shared memory is read and written one number at a time (p[i]) or by load_vector and store_vector.
 // On the CPU p[i] is a proxy: take its value as a T and not as `auto`.
@@ -57,10 +58,13 @@
 #ifdef __CUDACC__
 #define COFACTOR_DEVICE __host__ __device__
 #define COFACTOR_KERNEL __device__
-#define COFACTOR_UNROLL _Pragma("unroll")
 #else
 #define COFACTOR_DEVICE
 #define COFACTOR_KERNEL
+#endif
+#ifdef __CUDA_ARCH__
+#define COFACTOR_UNROLL _Pragma("unroll")
+#else
 #define COFACTOR_UNROLL
 #endif
 

@@ -167,23 +167,32 @@ class HostWarp {
   }
 
   template <class Out, class Row>
+  void load_matrices(const Out& out, const Row& row) const {
+    load_all_matrices(out, row, false);
+  }
+  template <class Out, class Row>
   void load_matrices_transposed(const Out& out, const Row& row) const {
+    load_all_matrices(out, row, true);
+  }
+
+ private:
+  void uniform(const char* what) const { context_.check_uniform(what); }
+  template <class Out, class Row>
+  void load_all_matrices(const Out& out, const Row& row, bool transposed) const {
     std::array<Words4, kWarpSize> rows;
     each([&](int lane) { rows[static_cast<std::size_t>(lane)] = load_vector<Words4>(row(lane)); });
     each([&](int lane) {
       const auto g = static_cast<std::size_t>(lane / 4), t = static_cast<std::size_t>(lane % 4);
       FragmentA& to = out(lane);
       for (std::size_t matrix = 0; matrix < 4; ++matrix) {
-        const auto entry = [&](std::size_t r) {
-          return (rows[matrix * 8 + r].x[g / 2] >> (16 * (g % 2))) & 0xffffU;
+        const auto entry = [&](std::size_t major, std::size_t minor) {
+          const std::size_t r = transposed ? minor : major, c = transposed ? major : minor;
+          return (rows[matrix * 8 + r].x[c / 2] >> (16 * (c % 2))) & 0xffffU;
         };
-        to.x[matrix] = entry(2 * t) | (entry(2 * t + 1) << 16);
+        to.x[matrix] = entry(g, 2 * t) | (entry(g, 2 * t + 1) << 16);
       }
     });
   }
-
- private:
-  void uniform(const char* what) const { context_.check_uniform(what); }
   template <class E>
   static double half(std::uint32_t word, std::size_t which) {
     return static_cast<double>(

@@ -254,7 +254,7 @@ TYPED_TEST(MmaTest, AgreesWithAPlainProduct) {
   });
 }
 
-TEST(HostGroupTest, LoadsMatricesTransposed) {
+TEST(HostGroupTest, LoadsMatrices) {
   run([](auto& block) {
     using Warp = typename std::remove_reference_t<decltype(block)>::Warp;
     // Entry (i, j) of matrix m is 100 m + 10 i + j.
@@ -266,14 +266,17 @@ TEST(HostGroupTest, LoadsMatricesTransposed) {
     });
     block.sync();
     block.each_warp([&](Warp& warp) {
-      typename Warp::template PerLane<FragmentA> out;
-      warp.load_matrices_transposed([&](int lane) -> FragmentA& { return out[lane]; },
-                                    [&](int lane) { return numbers + 8 * lane; });
+      typename Warp::template PerLane<FragmentA> plain, transposed;
+      const auto row = [&](int lane) { return numbers + 8 * lane; };
+      warp.load_matrices([&](int lane) -> FragmentA& { return plain[lane]; }, row);
+      warp.load_matrices_transposed([&](int lane) -> FragmentA& { return transposed[lane]; }, row);
       warp.each([&](int lane) {
         const int g = lane / 4, t = lane % 4;
         for (int m = 0; m < 4; ++m) {
-          const int first = 100 * m + 10 * (2 * t) + g;
-          EXPECT_EQ(out[lane].x[m], static_cast<std::uint32_t>(first + ((first + 10) << 16)));
+          const int first = 100 * m + 10 * g + 2 * t, turned = 100 * m + 10 * (2 * t) + g;
+          EXPECT_EQ(plain[lane].x[m], static_cast<std::uint32_t>(first + ((first + 1) << 16)));
+          EXPECT_EQ(transposed[lane].x[m],
+                    static_cast<std::uint32_t>(turned + ((turned + 10) << 16)));
         }
       });
     });
