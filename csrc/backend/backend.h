@@ -89,7 +89,8 @@ class Backend {
   /// Copies a factor out, K x d_v, row-major.
   virtual void get_factor(Factor factor, int view, double* h) const = 0;
 
-  /// Copies the values of one row into a component of the input, solved and previous factors.
+  /// Copies the values of one row, in memory of the host, into a component of the input, solved and
+  /// previous factors.
   virtual void set_component(int component, const Block& row) = 0;
   /// Drops all fits but these, given in ascending order; what is kept moves up.
   virtual void keep(const std::vector<int>& fits) = 0;
@@ -112,6 +113,9 @@ class Backend {
   virtual void process(const Block& block, void* w_out) = 0;
   /// Finishes the sums and returns them as one array, to be added up over processes in place.
   virtual std::span<double> end_pass() = 0;
+  /// The same for a pass of one process, where nobody adds to the sums: a device keeps those that
+  /// are not asked for.
+  virtual void finish_pass() { end_pass(); }
 
   /// Row sums of the last pass, by fit.
   [[nodiscard]] virtual std::vector<RowSums> row_sums() const = 0;
@@ -138,6 +142,10 @@ class Backend {
 
   /// Statistics of the rows of a block, by view, in value units, added to `stats`.
   virtual void scan(const Block& block, std::vector<ViewStats>& stats) = 0;
+  /// sum_v w_v ||X_v[i]||^2 of every row of a block, whatever the row's weight.
+  virtual void row_squares(const Block& block, double* squares) = 0;
+  /// Copies rows of a block to memory of the host, without gaps.
+  virtual void copy_rows(const MatrixView& rows, void* to) const = 0;
 
   /// Bytes of one number of the compute type: 4 or 8.
   [[nodiscard]] virtual int compute_size() const = 0;
