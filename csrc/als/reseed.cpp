@@ -68,34 +68,19 @@ struct WorstRow {
   Block row;
   std::vector<std::vector<std::byte>> values;
 
-  WorstRow(double residual_, Block row_) : residual(residual_), row(std::move(row_)) {
+  WorstRow(const Backend& backend, double residual_, Block row_)
+      : residual(residual_), row(std::move(row_)) {
     for (MatrixView& view : row.views) {
-      const auto* from = static_cast<const std::byte*>(view.data);
-      const auto bytes = static_cast<std::size_t>(view.columns) * size_of(view.dtype);
-      values.emplace_back(from, from + bytes);
+      values.emplace_back(static_cast<std::size_t>(view.columns) * size_of(view.dtype));
+      backend.copy_rows(view, values.back().data());
       view.data = values.back().data();
+      view.memory = Memory::kHost;
     }
   }
-  [[nodiscard]] bool holds(const Block& other) const {
-    for (std::size_t v = 0; v < values.size(); ++v) {
-      if (std::memcmp(values[v].data(), other.views[v].data, values[v].size()) != 0) return false;
-    }
-    return true;
-  }
+  [[nodiscard]] bool holds(const WorstRow& other) const { return values == other.values; }
   WorstRow(WorstRow&&) = default;
   WorstRow& operator=(WorstRow&&) = default;
 };
-
-/// sum_v w_v ||X_v[i]||^2 of a row, which the backend weighs.
-double square_of(Backend& backend, const Problem& problem, const Block& row) {
-  std::vector<ViewStats> stats(problem.views.size());
-  backend.scan(row, stats);
-  double square = 0.0;
-  for (std::size_t v = 0; v < stats.size(); ++v) {
-    square += problem.views[v].weight * stats[v].sum_of_squares;
-  }
-  return square / problem.row_terms.weight_of(row.first_row);
-}
 
 /// At most `count` different rows of positive weight whose residual is more than rounding, the
 /// largest first and of equal ones the first, so that the order is the same everywhere. A row that
@@ -113,10 +98,12 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
     const RowOutput b(backend, block, PassMode::kLinear, problem.total_rank());
     const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());
     const auto gram = backend.gram(fit);
+    std::vector<double> squares(static_cast<std::size_t>(block.rows));
+    backend.row_squares(block, squares.data());
     for (std::int64_t i = 0; i < block.rows; ++i) {
       Block row = row_of(block, i);
       if (!(problem.row_terms.weight_of(row.first_row) > 0)) continue;
-      double residual = square_of(backend, problem, row);
+      double residual = squares[static_cast<std::size_t>(i)];
       const double least = rounding * residual;
       for (int r = 0; r < rank; ++r) {
         double model = 0.0;
@@ -130,11 +117,12 @@ std::vector<WorstRow> worst_rows(Backend& backend, const Problem& problem, Block
       const auto at = std::upper_bound(
           worst.begin(), worst.end(), residual,
           [](double value, const WorstRow& other) { return value > other.residual; });
+      WorstRow found(backend, residual, std::move(row));
       const bool known = std::any_of(worst.begin(), at, [&](const WorstRow& other) {
-        return other.residual == residual && other.holds(row);
+        return other.residual == residual && other.holds(found);
       });
       if (known) continue;
-      worst.emplace(at, residual, std::move(row));
+      worst.insert(at, std::move(found));
       if (worst.size() > count) worst.pop_back();
     }
   }
