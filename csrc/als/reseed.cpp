@@ -69,22 +69,33 @@ struct WorstRow {
   Block row;
   std::vector<std::vector<std::byte>> values;
 
-  WorstRow(double residual_, Block row_) : residual(residual_), row(std::move(row_)) {
-    for (MatrixView& view : row.views) {
-      const auto* from = static_cast<const std::byte*>(view.data);
+  WorstRow(const Backend& backend, double residual_, const Block& of) : residual(residual_) {
+    for (const MatrixView& view : of.views) {
+      values.emplace_back(static_cast<std::size_t>(view.columns) * size_of(view.dtype));
+      backend.copy_rows(view, values.back().data());
+      add_view(view.dtype, view.columns);
+    }
+  }
+  /// Of what another process sent from `at` on, which is moved behind it.
+  WorstRow(const Problem& problem, std::span<const std::byte>& at) {
+    std::memcpy(&residual, at.data(), sizeof(residual));
+    at = at.subspan(sizeof(residual));
+    for (const ViewSpec& view : problem.views) {
       const auto bytes = static_cast<std::size_t>(view.columns) * size_of(view.dtype);
-      values.emplace_back(from, from + bytes);
-      view.data = values.back().data();
+      values.emplace_back(at.begin(), at.begin() + static_cast<std::ptrdiff_t>(bytes));
+      at = at.subspan(bytes);
+      add_view(view.dtype, view.columns);
     }
   }
-  [[nodiscard]] bool holds(const Block& other) const {
-    for (std::size_t v = 0; v < values.size(); ++v) {
-      if (std::memcmp(values[v].data(), other.views[v].data, values[v].size()) != 0) return false;
-    }
-    return true;
-  }
+  [[nodiscard]] bool holds(const WorstRow& other) const { return values == other.values; }
   WorstRow(WorstRow&&) = default;
   WorstRow& operator=(WorstRow&&) = default;
+
+ private:
+  void add_view(DType dtype, std::int64_t columns) {
+    row.rows = 1;
+    row.views.push_back({values.back().data(), dtype, 1, columns, columns});
+  }
 };
 
 /// At most `count` different rows of those offered, the largest residual first and of equal ones
@@ -93,16 +104,20 @@ class WorstRows {
  public:
   explicit WorstRows(std::size_t count) : count_(count) {}
 
-  void offer(double residual, const Block& row) {
-    if (rows_.size() == count_ && !(residual > rows_.back().residual)) return;
+  /// Whether a row of this residual may be one of them.
+  [[nodiscard]] bool wants(double residual) const {
+    return rows_.size() < count_ || residual > rows_.back().residual;
+  }
+  void offer(WorstRow row) {
+    if (!wants(row.residual)) return;
     const auto at = std::upper_bound(
-        rows_.begin(), rows_.end(), residual,
+        rows_.begin(), rows_.end(), row.residual,
         [](double value, const WorstRow& other) { return value > other.residual; });
     const bool known = std::any_of(rows_.begin(), at, [&](const WorstRow& other) {
-      return other.residual == residual && other.holds(row);
+      return other.residual == row.residual && other.holds(row);
     });
     if (known) return;
-    rows_.emplace(at, residual, row);
+    rows_.insert(at, std::move(row));
     if (rows_.size() > count_) rows_.pop_back();
   }
 
@@ -120,18 +135,8 @@ class WorstRows {
   }
   /// Offers rows of another process.
   void offer_bytes(const Reducer::Bytes& bytes, const Problem& problem) {
-    for (std::size_t at = 0; at < bytes.size();) {
-      double residual = 0.0;
-      std::memcpy(&residual, bytes.data() + at, sizeof(residual));
-      at += sizeof(residual);
-      Block row;
-      row.rows = 1;
-      for (const ViewSpec& view : problem.views) {
-        row.views.push_back({bytes.data() + at, view.dtype, 1, view.columns, view.columns});
-        at += static_cast<std::size_t>(view.columns) * size_of(view.dtype);
-      }
-      offer(residual, row);
-    }
+    std::span<const std::byte> at = bytes;
+    while (!at.empty()) offer(WorstRow(problem, at));
   }
 
   [[nodiscard]] const std::vector<WorstRow>& rows() const { return rows_; }
@@ -140,17 +145,6 @@ class WorstRows {
   std::size_t count_;
   std::vector<WorstRow> rows_;
 };
-
-/// sum_v w_v ||X_v[i]||^2 of a row, which the backend weighs.
-double square_of(Backend& backend, const Problem& problem, const Block& row) {
-  std::vector<ViewStats> stats(problem.views.size());
-  backend.scan(row, stats);
-  double square = 0.0;
-  for (std::size_t v = 0; v < stats.size(); ++v) {
-    square += problem.views[v].weight * stats[v].sum_of_squares;
-  }
-  return square / problem.row_terms.weight_of(row.first_row);
-}
 
 /// At most `count` different rows of positive weight whose residual is more than rounding, of all
 /// processes. A row that counts twice is as good as two equal ones: neither ranks higher or is
@@ -168,10 +162,12 @@ WorstRows worst_rows(Backend& backend, const Problem& problem, BlockSource& sour
     const RowOutput b(backend, block, PassMode::kLinear, problem.total_rank());
     const RowOutput w(backend, block, PassMode::kEncode, problem.total_rank());
     const auto gram = backend.gram(fit);
+    std::vector<double> squares(static_cast<std::size_t>(block.rows));
+    backend.row_squares(block, squares.data());
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const Block row = row_of(block, i);
       if (!(problem.row_terms.weight_of(row.first_row) > 0)) continue;
-      double residual = square_of(backend, problem, row);
+      double residual = squares[static_cast<std::size_t>(i)];
       const double least = rounding * residual;
       for (int r = 0; r < rank; ++r) {
         double model = 0.0;
@@ -180,7 +176,7 @@ WorstRows worst_rows(Backend& backend, const Problem& problem, BlockSource& sour
         }
         residual += w(i, first + r) * (model - 2.0 * b(i, first + r));
       }
-      if (residual > least) own.offer(residual, row);
+      if (residual > least && own.wants(residual)) own.offer(WorstRow(backend, residual, row));
     }
   }
   const std::vector<Reducer::Bytes> parts = reducer.gather(own.bytes());

@@ -7,12 +7,15 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/matrix_view.h"
 #include "core/problem.h"
 
 namespace cofactor {
+
+class BlockSource;
 
 /// Copies of the factors H that a backend holds.
 enum class Factor {
@@ -64,6 +67,7 @@ struct ViewStats {
 
 struct BackendOptions {
   int threads = 0;         ///< 0: default_threads()
+  int device = -1;         ///< number of the CUDA device; -1: the calling thread's own
   bool float64 = false;    ///< compute type of products and factors
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
   /// Rounds of block pivoting, after which an active-set method finishes a solve.
@@ -85,7 +89,8 @@ class Backend {
   /// Copies a factor out, K x d_v, row-major.
   virtual void get_factor(Factor factor, int view, double* h) const = 0;
 
-  /// Copies the values of one row into a component of the input, solved and previous factors.
+  /// Copies the values of one row, in memory of the host, into a component of the input, solved and
+  /// previous factors.
   virtual void set_component(int component, const Block& row) = 0;
   /// Drops all fits but these, given in ascending order; what is kept moves up.
   virtual void keep(const std::vector<int>& fits) = 0;
@@ -108,6 +113,9 @@ class Backend {
   virtual void process(const Block& block, void* w_out) = 0;
   /// Finishes the sums and returns them as one array, to be added up over processes in place.
   virtual std::span<double> end_pass() = 0;
+  /// The same for a pass of one process, where nobody adds to the sums: a device keeps those that
+  /// are not asked for.
+  virtual void finish_pass() { end_pass(); }
 
   /// Row sums of the last pass, by fit.
   [[nodiscard]] virtual std::vector<RowSums> row_sums() const = 0;
@@ -134,6 +142,10 @@ class Backend {
 
   /// Statistics of the rows of a block, by view, in value units, added to `stats`.
   virtual void scan(const Block& block, std::vector<ViewStats>& stats) = 0;
+  /// sum_v w_v ||X_v[i]||^2 of every row of a block, whatever the row's weight.
+  virtual void row_squares(const Block& block, double* squares) = 0;
+  /// Copies rows of a block to memory of the host, without gaps.
+  virtual void copy_rows(const MatrixView& rows, void* to) const = 0;
 
   /// Bytes of one number of the compute type: 4 or 8.
   [[nodiscard]] virtual int compute_size() const = 0;
@@ -142,9 +154,33 @@ class Backend {
 [[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const Problem& problem,
                                                         const BackendOptions& options);
 
-/// Throws Error with what is missing where there is no CUDA device, driver or build.
+/// Of rows in a device's memory. Throws Error with what is missing where there is no CUDA device,
+/// driver or build.
 [[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(const Problem& problem,
                                                          const BackendOptions& options);
+
+/// Another source's rows in the memory of the device that `options` name. As many of the first ones
+/// as it has room for stay there for the passes to come; the others are copied in every pass, while
+/// the device works on those before. Rows that lie in its memory already are passed on. `source`
+/// outlives what is made. Throws as make_cuda_backend.
+[[nodiscard]] std::unique_ptr<BlockSource> make_cuda_source(BlockSource& source,
+                                                            const BackendOptions& options);
+
+struct CudaDevice {
+  std::string name;
+  std::string capability;  ///< such as "9.0"
+  std::int64_t bytes = 0;  ///< of its memory
+};
+
+/// What of CUDA there is in this build and on this machine.
+struct CudaInfo {
+  bool built = false;
+  std::string runtime;  ///< version that this was built with, such as "13.0"
+  std::string driver;   ///< the latest version that the driver supports; empty without a driver
+  std::vector<CudaDevice> devices;
+  std::string missing;  ///< why there is no device to use; empty where there is one
+};
+[[nodiscard]] CudaInfo cuda_info();
 /// Whether make_cuda_backend can succeed here.
 [[nodiscard]] bool cuda_available();
 

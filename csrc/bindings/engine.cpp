@@ -85,6 +85,7 @@ class Engine {
     options_.threads = threads;
     options_.tolerance = tolerance;
     options_.float64 = float64;
+    options_.device = source.device().value_or(-1);
     options_.check_interrupt = raise_pending_signals;
     make_backend();
   }

@@ -15,6 +15,7 @@ void register_errors(py::module_& /*module*/) {
       PyObject* type = PyExc_RuntimeError;
       if (error.kind() == ErrorKind::kValue) type = PyExc_ValueError;
       if (error.kind() == ErrorKind::kType) type = PyExc_TypeError;
+      if (error.kind() == ErrorKind::kMemory) type = PyExc_MemoryError;
       if (error.kind() == ErrorKind::kFile) type = PyExc_OSError;
       py::set_error(type, error.what());
     }

@@ -10,6 +10,7 @@ enum class ErrorKind {
   kValue,        ///< a number, shape or name that cannot be used (ValueError)
   kType,         ///< an object of the wrong kind (TypeError)
   kUnavailable,  ///< a feature that this build or machine lacks (RuntimeError)
+  kMemory,       ///< memory that a device does not have (MemoryError)
   kFile,         ///< a file that cannot be read or written (OSError)
 };
 

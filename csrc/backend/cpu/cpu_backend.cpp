@@ -1,32 +1,12 @@
 #include "backend/cpu/cpu_backend.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <cstring>
 #include <utility>
 
 #include "core/error.h"
 
 namespace cofactor::cpu {
-
-SumLayout::SumLayout(const Problem& problem)
-    : num_views_(problem.num_views()),
-      c_size_(std::int64_t{problem.total_rank()} * problem.total_rank()),
-      residual_(std::int64_t{2} * problem.num_fits()),
-      groups_(residual_ + std::int64_t{problem.num_fits()} * num_views_) {
-  for (int view = 0; view < num_views_; ++view) {
-    const bool complete = problem.row_terms.complete(view);
-    if (!complete) incomplete_.push_back(view);
-    c_index_.push_back(complete ? 0 : static_cast<int>(incomplete_.size()));
-  }
-  const std::int64_t groups = problem.penalises_groups() ? problem.row_terms.num_groups : 0;
-  c_ = groups_ + groups * problem.total_rank();
-  size_ = c_ + num_c() * c_size_;
-  for (const ViewSpec& view : problem.views) {
-    s_.push_back(size_);
-    size_ += problem.total_rank() * view.columns;
-  }
-}
 
 template <class T>
 const AlignedBuffer<T>& CpuBackend<T>::ViewState::factor(Factor which) const {
@@ -47,18 +27,13 @@ CpuBackend<T>::CpuBackend(Problem problem, BackendOptions options)
       options_(std::move(options)),
       kernels_(kernels<T>(active_level())),
       layout_(problem_),
+      norms_(problem_),
       pool_(options_.threads) {
   if (options_.tolerance <= 0) options_.tolerance = sizeof(T) == 4 ? 1e-5 : 1e-10;
   for (int thread = 0; thread < pool_.size(); ++thread) {
     scratch_.emplace_back(active_level(), options_.tolerance, options_.max_exchanges);
   }
   allocate();
-  if (problem_.penalises_groups()) {
-    const auto groups = static_cast<std::size_t>(problem_.row_terms.num_groups);
-    group_norms_.assign(groups * static_cast<std::size_t>(k_),
-                        std::numeric_limits<double>::infinity());
-    previous_group_norms_ = group_norms_;
-  }
 }
 
 template <class T>
@@ -134,7 +109,6 @@ template <class T>
 void CpuBackend<T>::keep(const std::vector<int>& fits) {
   const std::vector<int> begins = fit_begin_;
   const std::vector<int> ranks = problem_.ranks;
-  const int old_k = k_;
   std::vector<ViewState> old = std::move(views_);
   problem_.ranks.clear();
   std::vector<std::int64_t> components;
@@ -153,15 +127,7 @@ void CpuBackend<T>::keep(const std::vector<int>& fits) {
       }
     }
   }
-  for (std::vector<double>* norms : {&group_norms_, &previous_group_norms_}) {
-    std::vector<double> kept;
-    for (std::int64_t g = 0; g * old_k < static_cast<std::int64_t>(norms->size()); ++g) {
-      for (const std::int64_t r : components) {
-        kept.push_back((*norms)[static_cast<std::size_t>(g * old_k + r)]);
-      }
-    }
-    *norms = std::move(kept);
-  }
+  norms_.keep(fits);
 }
 
 template <class T>
@@ -260,7 +226,7 @@ std::vector<RowSums> CpuBackend<T>::row_sums() const {
   std::vector<RowSums> result;
   for (int fit = 0; fit < problem_.num_fits(); ++fit) {
     const double* at = sums_.data() + layout_.row_sums(fit);
-    result.push_back({at[0], at[1], group_norm_sum(fit)});
+    result.push_back({at[0], at[1], norms_.sum(fit, group_squares())});
   }
   return result;
 }
@@ -283,6 +249,15 @@ std::span<const double> CpuBackend<T>::gram(int fit) const {
 }
 
 template <class T>
+void CpuBackend<T>::copy_rows(const MatrixView& rows, void* to) const {
+  const std::size_t bytes = static_cast<std::size_t>(rows.columns) * size_of(rows.dtype);
+  for (std::int64_t i = 0; i < rows.rows; ++i) {
+    std::memcpy(static_cast<std::byte*>(to) + static_cast<std::size_t>(i) * bytes, rows.row(i),
+                bytes);
+  }
+}
+
+template <class T>
 void CpuBackend<T>::advance(int fit, double momentum) {
   const int begin = first_component(fit);
   const int rank = problem_.ranks[static_cast<std::size_t>(fit)];
@@ -299,7 +274,7 @@ void CpuBackend<T>::advance(int fit, double momentum) {
       }
     });
   }
-  accept_group_norms(fit);
+  norms_.accept(fit, group_squares());
 }
 
 template <class T>
@@ -310,7 +285,7 @@ void CpuBackend<T>::restore(int fit) {
     std::copy_n(state.previous.data() + begin * state.stride, rank * state.stride,
                 state.input.data() + begin * state.stride);
   }
-  restore_group_norms(fit);
+  norms_.restore(fit);
 }
 
 template <class T>

@@ -11,44 +11,12 @@
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/nnls/solver.h"
 #include "backend/cpu/tiling.h"
+#include "backend/group_norms.h"
+#include "backend/sum_layout.h"
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
 
 namespace cofactor::cpu {
-
-/// Where each sum lies in the one array that processes add up.
-class SumLayout {
- public:
-  explicit SumLayout(const Problem& problem);
-  [[nodiscard]] std::int64_t size() const { return size_; }
-  [[nodiscard]] std::int64_t row_sums(int fit) const { return std::int64_t{2} * fit; }
-  [[nodiscard]] std::int64_t residual(int fit, int view) const {
-    return residual_ + std::int64_t{fit} * num_views_ + view;
-  }
-  /// Squares of W by group, K a group.
-  [[nodiscard]] std::int64_t group_squares() const { return groups_; }
-  /// Number 0 is C of every row; one for each view that some rows lack follows.
-  [[nodiscard]] int num_c() const { return 1 + static_cast<int>(incomplete_.size()); }
-  [[nodiscard]] int c_index(int view) const {
-    return view == kEveryRow ? 0 : c_index_[static_cast<std::size_t>(view)];
-  }
-  [[nodiscard]] int view_of_c(int index) const {
-    return incomplete_[static_cast<std::size_t>(index - 1)];
-  }
-  [[nodiscard]] std::int64_t c(int index) const { return c_ + index * c_size_; }
-  [[nodiscard]] std::int64_t s(int view) const { return s_[static_cast<std::size_t>(view)]; }
-
- private:
-  int num_views_;
-  std::vector<int> c_index_;     ///< by view
-  std::vector<int> incomplete_;  ///< views that some rows lack
-  std::int64_t c_size_;
-  std::int64_t residual_;
-  std::int64_t groups_;
-  std::int64_t c_;
-  std::vector<std::int64_t> s_;
-  std::int64_t size_;
-};
 
 template <class T>
 inline constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
@@ -64,7 +32,7 @@ class CpuBackend final : public Backend {
   void set_component(int component, const Block& row) override;
   void keep(const std::vector<int>& fits) override;
   void set_group_norms(const double* norms) override;
-  [[nodiscard]] std::span<const double> group_norms() const override { return group_norms_; }
+  [[nodiscard]] std::span<const double> group_norms() const override { return norms_.current(); }
   void begin_pass(PassMode mode) override;
   void process(const Block& block, void* w_out) override;
   std::span<double> end_pass() override;
@@ -78,6 +46,8 @@ class CpuBackend final : public Backend {
   void restore(int fit) override;
   void adopt_input() override;
   void scan(const Block& block, std::vector<ViewStats>& stats) override;
+  void row_squares(const Block& block, double* squares) override;
+  void copy_rows(const MatrixView& rows, void* to) const override;
   void set_precision(Precision precision) override;
   [[nodiscard]] int compute_size() const override { return sizeof(T); }
 
@@ -143,12 +113,10 @@ class CpuBackend final : public Backend {
   void weigh_rows(const Group& group, std::int64_t i0, std::int64_t i1);
   void sum_group_squares(const Group& group);
   void set_group_diagonal();
-  /// Calls work(index) for the norms of a fit's groups and components.
-  template <class Work>
-  void for_each_group_norm(int fit, const Work& work) const;
-  [[nodiscard]] double group_norm_sum(int fit) const;
-  void accept_group_norms(int fit);
-  void restore_group_norms(int fit);
+  /// Of W in the last pass, by group and component.
+  [[nodiscard]] const double* group_squares() const {
+    return sums_.data() + layout_.group_squares();
+  }
   void solve_unit_rows(int view, int fit);
   void sum_residual(const Group& group, std::int64_t i0, std::int64_t i1, int thread);
   void sum_rows(const Group& group);
@@ -190,10 +158,8 @@ class CpuBackend final : public Backend {
   std::vector<std::vector<double>> grams_;
   /// By fit and by which views a row has.
   std::vector<std::vector<ScaledGram<T>>> scaled_grams_;
-  /// Groups x K: norms of W that the next pass is majorised at, those of the last accepted step,
-  /// and what the former add to the diagonal of a row's problem.
-  std::vector<double> group_norms_, previous_group_norms_;
-  AlignedBuffer<T> group_diagonal_;
+  GroupNorms norms_;
+  AlignedBuffer<T> group_diagonal_;  ///< what they add to a row's problem, groups x K
   AlignedBuffer<double> sums_;
 
   PassMode mode_ = PassMode::kFit;

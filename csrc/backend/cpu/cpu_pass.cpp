@@ -438,6 +438,28 @@ void CpuBackend<T>::scan(const Block& block, std::vector<ViewStats>& stats) {
 }
 
 template <class T>
+void CpuBackend<T>::row_squares(const Block& block, double* squares) {
+  check_memory(block);
+  std::fill_n(squares, block.rows, 0.0);
+  std::vector<RowStats> by_row;
+  for (int v = 0; v < problem_.num_views(); ++v) {
+    const ViewSpec& spec = problem_.views[static_cast<std::size_t>(v)];
+    if (spec.weight <= 0) continue;
+    by_row.assign(static_cast<std::size_t>(block.rows), RowStats{});
+    run(divide_up(block.rows, tile_rows_), [&](std::int64_t task, int thread) {
+      const std::int64_t i0 = task * tile_rows_;
+      scan_rows(block.views[static_cast<std::size_t>(v)], i0, std::min(block.rows, i0 + tile_rows_),
+                by_row.data() + i0, thread);
+    });
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      if (!problem_.row_terms.has(block.first_row + i, v)) continue;
+      squares[i] += spec.weight * by_row[static_cast<std::size_t>(i)].sum_of_squares * spec.scale *
+                    spec.scale;
+    }
+  }
+}
+
+template <class T>
 void CpuBackend<T>::scan_rows(const MatrixView& data, std::int64_t i0, std::int64_t i1,
                               RowStats* by_row, int thread) const {
   T* const packed = scratch_[static_cast<std::size_t>(thread)].rows.data();

@@ -2,19 +2,11 @@
 // and groups.
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "backend/cpu/cpu_backend.h"
 
 namespace cofactor::cpu {
-namespace {
-
-/// Norms below this, relative to the root mean square of a fit's norms, majorise the penalty as if
-/// they were this large: a group that is nearly gone could never come back otherwise.
-constexpr double kLeastGroupNorm = 1e-6;
-
-}  // namespace
 
 template <class T>
 void CpuBackend<T>::order_rows(const Group& group, std::int64_t i0, std::int64_t i1,
@@ -133,61 +125,18 @@ void CpuBackend<T>::sum_group_squares(const Group& group) {
 }
 
 template <class T>
-template <class Work>
-void CpuBackend<T>::for_each_group_norm(int fit, const Work& work) const {
-  if (!problem_.penalises_groups()) return;
-  const std::int64_t begin = first_component(fit);
-  const std::int64_t end = begin + problem_.ranks[static_cast<std::size_t>(fit)];
-  for (std::int64_t g = 0; g < problem_.row_terms.num_groups; ++g) {
-    for (std::int64_t r = begin; r < end; ++r) work(static_cast<std::size_t>(g * k_ + r));
-  }
-}
-
-template <class T>
 void CpuBackend<T>::set_group_diagonal() {
-  if (group_diagonal_.size() != group_norms_.size()) {
-    group_diagonal_ = AlignedBuffer<T>(group_norms_.size());
+  const std::vector<double> diagonal = norms_.diagonal();
+  if (group_diagonal_.size() != diagonal.size()) {
+    group_diagonal_ = AlignedBuffer<T>(diagonal.size());
   }
-  for (int fit = 0; fit < problem_.num_fits(); ++fit) {
-    double squares = 0.0, count = 0.0;
-    for_each_group_norm(fit, [&](std::size_t at) {
-      if (!std::isfinite(group_norms_[at])) return;
-      squares += group_norms_[at] * group_norms_[at];
-      ++count;
-    });
-    const double least = kLeastGroupNorm * std::sqrt(squares / std::max(count, 1.0));
-    for_each_group_norm(fit, [&](std::size_t at) {
-      const double norm = std::max(group_norms_[at], least);
-      group_diagonal_[at] = norm > 0 ? static_cast<T>(problem_.group_penalty / norm) : T{0};
-    });
-  }
-}
-
-template <class T>
-double CpuBackend<T>::group_norm_sum(int fit) const {
-  double sum = 0.0;
-  const double* const squares = sums_.data() + layout_.group_squares();
-  for_each_group_norm(fit, [&](std::size_t at) { sum += std::sqrt(squares[at]); });
-  return sum;
-}
-
-template <class T>
-void CpuBackend<T>::accept_group_norms(int fit) {
-  const double* const squares = sums_.data() + layout_.group_squares();
-  for_each_group_norm(fit, [&](std::size_t at) {
-    group_norms_[at] = previous_group_norms_[at] = std::sqrt(squares[at]);
-  });
-}
-
-template <class T>
-void CpuBackend<T>::restore_group_norms(int fit) {
-  for_each_group_norm(fit, [&](std::size_t at) { group_norms_[at] = previous_group_norms_[at]; });
+  std::transform(diagonal.begin(), diagonal.end(), group_diagonal_.data(),
+                 [](double value) { return static_cast<T>(value); });
 }
 
 template <class T>
 void CpuBackend<T>::set_group_norms(const double* norms) {
-  std::copy_n(norms, group_norms_.size(), group_norms_.data());
-  previous_group_norms_ = group_norms_;
+  norms_.set(norms);
 }
 
 template class CpuBackend<float>;

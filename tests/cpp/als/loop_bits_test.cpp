@@ -6,6 +6,7 @@
 
 #include "als/loop.h"
 #include "als/pair_reducer.h"
+#include "backend/device.h"
 #include "reference.h"
 
 namespace cofactor {
@@ -34,7 +35,7 @@ std::unique_ptr<Backend> backend_for(const Coupled& data, const Settings& settin
   BackendOptions options;
   options.threads = settings.threads;
   options.float64 = settings.float64;
-  auto backend = make_cpu_backend(data.problem, options);
+  auto backend = testing::make_backend(data.problem, options);
   for (int v = 0; v < data.problem.num_views(); ++v) {
     backend->set_input(v, data.start[static_cast<std::size_t>(v)].values.data());
   }

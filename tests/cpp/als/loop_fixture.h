@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "als/loop.h"
+#include "backend/device.h"
 #include "reference.h"
 
 namespace cofactor::testing {
@@ -14,7 +15,7 @@ class LoopFixture : public RandomTest, public ::testing::WithParamInterface<bool
  protected:
   static std::unique_ptr<Backend> backend_for(const Coupled& data, BackendOptions options) {
     options.float64 = GetParam();
-    auto backend = make_cpu_backend(data.problem, options);
+    auto backend = make_backend(data.problem, options);
     for (int v = 0; v < data.problem.num_views(); ++v) {
       backend->set_input(v, data.start[static_cast<std::size_t>(v)].values.data());
     }

@@ -70,6 +70,8 @@ class ScriptedBackend final : public Backend {
   void restore(int fit) override { note("restore " + std::to_string(fit)); }
   void adopt_input() override { note("adopt"); }
   void scan(const Block&, std::vector<ViewStats>&) override {}
+  void row_squares(const Block& /*block*/, double* /*squares*/) override {}
+  void copy_rows(const MatrixView& /*rows*/, void* /*to*/) const override {}
   void set_precision(Precision precision) override {
     if (precision != precision_) note(precision == Precision::kFull ? "full" : "bfloat16");
     precision_ = precision;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/device.h"
 #include "reference.h"
 
 namespace cofactor::testing {
@@ -35,11 +36,12 @@ struct Session {
     of_backend.threads = options.threads;
     of_backend.max_exchanges = options.max_exchanges;
     of_backend.check_interrupt = std::move(options.check_interrupt);
-    backend = make_cpu_backend(data.problem, of_backend);
+    backend = make_backend(data.problem, of_backend);
     backend->set_precision(options.precision);
     for (const StoredView& view : data.views) {
       Matrix& x = operands.emplace_back(view.values);
-      if (options.precision == Precision::kFull) continue;
+      // Tensor cores take 16-bit numbers as they are, and others are not rounded for them.
+      if (options.precision == Precision::kFull || !on_cpu()) continue;
       for (double& value : x.values) {
         value = view.scale * rounded_to_bf16(static_cast<float>(value / view.scale));
       }
