@@ -14,6 +14,7 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
+    from ._cuda import CudaInfo, cuda_info
     from ._sklearn_function import non_negative_factorization
     from ._sklearn_nmf import NMF
     from .concepts import Concepts
@@ -27,12 +28,14 @@ __all__ = [
     "ActivationStore",
     "Concepts",
     "CoupledNMF",
+    "CudaInfo",
     "FitEvent",
     "ManyFits",
     "MissingExtraError",
     "StoreError",
     "__version__",
     "capture",
+    "cuda_info",
     "fit_many",
     "load",
     "non_negative_factorization",
@@ -43,9 +46,11 @@ __all__ = [
 _LAZY = {
     "Concepts": "concepts",
     "CoupledNMF": "nmf",
+    "CudaInfo": "_cuda",
     "FitEvent": "nmf",
     "ManyFits": "many",
     "NMF": "_sklearn_nmf",
+    "cuda_info": "_cuda",
     "fit_many": "many",
     "load": "nmf",
     "non_negative_factorization": "_sklearn_function",
