@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import cofactor as cf
-from cofactor._cuda import CudaDevice
+from cofactor._cuda import CudaDevice, CudaInfo
 from cofactor.cli import main
 
 INFO = cf.cuda_info()
@@ -20,19 +19,20 @@ def test_says_what_there_is_or_what_is_missing() -> None:
 
 def test_is_one_line_either_way() -> None:
     gpu = CudaDevice("NVIDIA H100 80GB HBM3", "9.0", 85_029_158_912)
-    with_gpu = cf.CudaInfo(True, "13.0", "13.1", (gpu,), "")
+    with_gpu = CudaInfo(True, "13.0", "13.1", (gpu,), "")
     assert str(with_gpu) == (
         "NVIDIA H100 80GB HBM3 (85.0 GB, compute capability 9.0); "
         "built with CUDA 13.0, driver for up to 13.1"
     )
-    without = cf.CudaInfo(False, "", "", (), "this build of cofactor has no CUDA backend")
+    without = CudaInfo(False, "", "", (), "this build of cofactor has no CUDA backend")
     assert str(without) == "not available: this build of cofactor has no CUDA backend"
 
 
-def test_the_command_says_the_same() -> None:
-    result = CliRunner().invoke(main, ["info"])
-    assert result.exit_code == 0
-    (line,) = [line for line in result.output.splitlines() if line.startswith("cuda")]
+def test_the_command_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["info"])
+    assert end.value.code == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cuda ")]
     assert line.split(maxsplit=1)[1] == str(INFO)
 
 

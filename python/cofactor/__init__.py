@@ -14,7 +14,7 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
-    from ._cuda import CudaInfo, cuda_info
+    from ._cuda import cuda_info
     from ._sklearn_function import non_negative_factorization
     from ._sklearn_nmf import NMF
     from .concepts import Concepts
@@ -28,7 +28,6 @@ __all__ = [
     "ActivationStore",
     "Concepts",
     "CoupledNMF",
-    "CudaInfo",
     "FitEvent",
     "ManyFits",
     "MissingExtraError",
@@ -46,7 +45,6 @@ __all__ = [
 _LAZY = {
     "Concepts": "concepts",
     "CoupledNMF": "nmf",
-    "CudaInfo": "_cuda",
     "FitEvent": "nmf",
     "ManyFits": "many",
     "NMF": "_sklearn_nmf",

@@ -7,6 +7,50 @@ import numpy
 import numpy.typing
 import typing
 __all__: list[str] = ['CudaDevice', 'CudaInfo', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels']
+class CudaDevice:
+    """
+    A GPU.
+    """
+    @property
+    def bytes(self) -> int:
+        """
+        Of its memory.
+        """
+    @property
+    def capability(self) -> str:
+        """
+        Compute capability, such as 9.0.
+        """
+    @property
+    def name(self) -> str:
+        ...
+class CudaInfo:
+    """
+    What of CUDA there is.
+    """
+    @property
+    def built(self) -> bool:
+        """
+        Whether this build has the CUDA backend.
+        """
+    @property
+    def devices(self) -> list[CudaDevice]:
+        ...
+    @property
+    def driver(self) -> str:
+        """
+        The latest version that the driver supports.
+        """
+    @property
+    def missing(self) -> str:
+        """
+        Why there is no device to use; empty where there is one.
+        """
+    @property
+    def runtime(self) -> str:
+        """
+        Version of CUDA that it was built with.
+        """
 class Source:
     """
     Rows of all views, a block at a time.
@@ -155,50 +199,6 @@ class FitResult:
     @property
     def passes(self) -> int:
         ...
-class CudaDevice:
-    """
-    A GPU.
-    """
-    @property
-    def bytes(self) -> int:
-        """
-        Of its memory.
-        """
-    @property
-    def capability(self) -> str:
-        """
-        Compute capability, such as 9.0.
-        """
-    @property
-    def name(self) -> str:
-        ...
-class CudaInfo:
-    """
-    What of CUDA there is.
-    """
-    @property
-    def built(self) -> bool:
-        """
-        Whether this build has the CUDA backend.
-        """
-    @property
-    def devices(self) -> list[CudaDevice]:
-        ...
-    @property
-    def driver(self) -> str:
-        """
-        The latest version that the driver supports.
-        """
-    @property
-    def missing(self) -> str:
-        """
-        Why there is no device to use; empty where there is one.
-        """
-    @property
-    def runtime(self) -> str:
-        """
-        Version of CUDA that it was built with.
-        """
 class EncodeResult:
     @property
     def losses(self) -> list[float]:
