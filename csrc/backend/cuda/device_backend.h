@@ -103,6 +103,8 @@ class DeviceBackend final : public Backend {
   void sum_columns(const Block& block, std::int64_t first, std::int64_t rows);
   void wait_for_panel(const Block& block, std::int64_t first, std::int64_t at, std::int64_t rows);
   void sum_panels(const SumRows& rows);
+  /// The second product of one view.
+  void multiply_rows(std::size_t v, const AccumulateArguments<T>& arguments, const SumRows& rows);
   void sum_open_panel();
 
   void close_sums();

@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "backend/cuda/device_backend.h"
 #include "backend/cuda/kernels/factors.h"
 #include "backend/cuda/kernels/gram.h"
 #include "backend/cuda/kernels/residual.h"
@@ -44,6 +43,7 @@ DeviceBackend<Runtime, T>::~DeviceBackend() {
     runtime_.synchronise(runtime_.compute());
   } catch (const Error&) {
     // A device that is lost has nothing under way.
+    return;
   }
 }
 
@@ -217,7 +217,7 @@ void DeviceBackend<Runtime, T>::keep(const std::vector<int>& fits) {
   std::vector<std::vector<Array<T>>> kept;
   for (ViewState& state : views_) {
     std::vector<Array<T>>& of_view = kept.emplace_back();
-    for (Array<T>* from : {&state.input, &state.solved, &state.previous}) {
+    for (const Array<T>* from : {&state.input, &state.solved, &state.previous}) {
       const Array<T>& to = of_view.emplace_back(runtime_, std::ssize(components) * state.stride);
       const auto bytes = static_cast<std::size_t>(state.stride) * sizeof(T);
       for (std::size_t r = 0; r < components.size(); ++r) {

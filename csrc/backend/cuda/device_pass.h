@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "backend/cuda/device_backend.h"
 #include "backend/cuda/kernels/factors.h"
 #include "backend/cuda/kernels/parts.h"
 #include "backend/cuda/kernels/residual.h"
@@ -27,7 +26,7 @@ void DeviceBackend<Runtime, T>::begin_pass(PassMode mode) {
   runtime_.clear(sums_.data(), sums_.bytes(), runtime_.compute());
   runtime_.clear(row_lanes_.data(), row_lanes_.bytes(), runtime_.compute());
   for (std::size_t v = 0; v < views_.size(); ++v) {
-    ViewState& state = views_[v];
+    const ViewState& state = views_[v];
     if (problem_.views[v].weight <= 0) continue;
     if constexpr (sizeof(T) == 4) {
       if (rounded_) {
@@ -35,7 +34,8 @@ void DeviceBackend<Runtime, T>::begin_pass(PassMode mode) {
                RoundFactor{state.input.data(), state.input.size()});
       }
       if (state.packing) {
-        state.packed.pack(runtime_, state.input.data(), state.stride, 1, state.columns, rounded_);
+        views_[v].packed.pack(runtime_, state.input.data(), state.stride, 1, state.columns,
+                              rounded_);
       }
     }
     for (int fit = 0; fit < problem_.num_fits(); ++fit) {
@@ -321,6 +321,20 @@ void DeviceBackend<Runtime, T>::sum_open_panel() {
 }
 
 template <class Runtime, class T>
+void DeviceBackend<Runtime, T>::multiply_rows(std::size_t v,
+                                              const AccumulateArguments<T>& arguments,
+                                              const SumRows& rows) {
+  if constexpr (sizeof(T) == 4) {
+    if (const auto packing = views_[v].packing) {
+      packed_w_[static_cast<std::size_t>(row_packing(*packing))].accumulate(runtime_, *packing,
+                                                                            arguments);
+      return;
+    }
+  }
+  accumulate_plain(runtime_, rows.views[v].dtype, arguments, rows.weighted);
+}
+
+template <class Runtime, class T>
 void DeviceBackend<Runtime, T>::sum_panels(const SumRows& rows) {
   AccumulateArguments<T> arguments;
   arguments.rows = rows.rows;
@@ -347,16 +361,7 @@ void DeviceBackend<Runtime, T>::sum_panels(const SumRows& rows) {
       arguments.x = rows.views[v].lines;
       arguments.present = rows.views[v].present;
       set_columns(views_[v].columns);
-      bool done = false;
-      if constexpr (sizeof(T) == 4) {
-        if (views_[v].packing) {
-          const Packing packing = *views_[v].packing;
-          packed_w_[static_cast<std::size_t>(row_packing(packing))].accumulate(runtime_, packing,
-                                                                               arguments);
-          done = true;
-        }
-      }
-      if (!done) accumulate_plain(runtime_, rows.views[v].dtype, arguments, rows.weighted);
+      multiply_rows(v, arguments, rows);
       fold_panels(runtime_, arguments, problem_.views[v].scale,
                   sums_.data() + layout_.s(static_cast<int>(v)));
     }

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "backend/cuda/device_backend.h"
 #include "backend/cuda/kernels/factors.h"
 #include "backend/cuda/kernels/gram.h"
 #include "backend/cuda/kernels/parts.h"
@@ -160,7 +159,7 @@ std::vector<std::vector<ViewTerms>> DeviceBackend<Runtime, T>::terms() const {
            ComponentSums<T>{state.solved.data(), state.stride, sums_.data() + layout_.s(v),
                             state.columns, to},
            ComponentSums<T>::shared_bytes());
-    to += 2 * k_;
+    to += std::int64_t{2} * k_;
     for (int fit = 0; fit < fits; ++fit) {
       gram_of(state, Factor::kSolved, fit, to);
       to += std::int64_t{rank(fit)} * rank(fit);
@@ -175,19 +174,20 @@ std::vector<std::vector<ViewTerms>> DeviceBackend<Runtime, T>::terms() const {
   const double* from = numbers.data();
   for (int v = 0; v < num_views; ++v) {
     const double* const by_component = from;
-    from += 2 * k_;
+    from += std::int64_t{2} * k_;
     for (int fit = 0; fit < fits; ++fit) {
-      const int k = rank(fit), begin = first_component(fit);
+      const std::int64_t k = rank(fit);
+      const int begin = first_component(fit);
       ViewTerms& total = result[static_cast<std::size_t>(fit)][static_cast<std::size_t>(v)];
       const double* const c_block = c(v).data() + diagonal_block(fit);
-      for (int r = 0; r < k; ++r) {
+      for (std::int64_t r = 0; r < k; ++r) {
         total.cross += by_component[2 * (begin + r)];
         total.h_l1 += by_component[2 * (begin + r) + 1];
         total.h_l2 += from[r * (k + 1)];
-        for (int l = 0; l < k; ++l) total.model += c_block[r * k_ + l] * from[r * k + l];
+        for (std::int64_t l = 0; l < k; ++l) total.model += c_block[r * k_ + l] * from[r * k + l];
       }
       total.residual = host_sums_.data()[layout_.residual(fit, v)];
-      from += std::int64_t{k} * k;
+      from += k * k;
     }
   }
   return result;

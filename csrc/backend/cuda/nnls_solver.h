@@ -20,7 +20,7 @@ class ScaledGrams {
   ScaledGrams(Runtime& runtime, int k, int patterns)
       : k_(k),
         patterns_(patterns),
-        gram_(runtime, patterns * k * nnls_gram_stride(k)),
+        gram_(runtime, std::int64_t{patterns} * k * nnls_gram_stride(k)),
         inv_sqrt_diag_(runtime, std::int64_t{patterns} * k),
         rounded_gram_(runtime, gram_.size()),
         rounded_inv_sqrt_diag_(runtime, inv_sqrt_diag_.size()),

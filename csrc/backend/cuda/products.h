@@ -63,7 +63,9 @@ template <class T, class F>
 void with_plain_dtype(DType dtype, const F& f) {
   if (dtype == DType::kFloat64) return f(double{});
   if (dtype == DType::kFloat32) return f(float{});
-  if constexpr (sizeof(T) == 8) with_packing(*packing_of(dtype, false), f);
+  if constexpr (sizeof(T) == 8) {
+    if (const auto packing = packing_of(dtype, false)) with_packing(*packing, f);
+  }
 }
 
 /// What launches kernels of launch_products.h.

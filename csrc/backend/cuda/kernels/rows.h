@@ -51,8 +51,8 @@ struct WeighRows {
         });
         const double all_cross = warp.sum(cross), all_l1 = warp.sum(l1);
         warp.each([&](int lane) {
-          if (lane == 0) values[2 * fit * value_stride + row] = factor * all_cross;
-          if (lane == 1) values[(2 * fit + 1) * value_stride + row] = factor * all_l1;
+          if (lane == 0) values[std::int64_t{2} * fit * value_stride + row] = factor * all_cross;
+          if (lane == 1) values[(std::int64_t{2} * fit + 1) * value_stride + row] = factor * all_l1;
         });
       }
     });
