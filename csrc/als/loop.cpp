@@ -25,8 +25,11 @@ void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
     if (w != nullptr) w->end();
   }
   // The class itself is for one process.
-  if (typeid(reducer) == typeid(Reducer)) return backend.finish_pass();
-  reducer.all_reduce(backend.end_pass());
+  if (typeid(reducer) == typeid(Reducer)) {
+    backend.finish_pass();
+  } else {
+    reducer.all_reduce(backend.end_pass());
+  }
 }
 
 double trace_c(const Backend& backend, const Problem& problem, int first, int rank) {

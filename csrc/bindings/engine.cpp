@@ -129,8 +129,8 @@ class Engine {
     options.checkpoint_every = checkpoint_every;
     reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     const py::gil_scoped_release unlocked;
-    FitResult result = als_fit(*backend_, problem_, source_.source(), reducer_, options,
-                               state.value_or(LoopState{}));
+    FitResult result =
+        als_fit(*backend_, problem_, data(), reducer_, options, state.value_or(LoopState{}));
     if (drop_finished) bring_back(result);
     return result;
   }
@@ -152,7 +152,7 @@ class Engine {
       if (!sums.empty() && sums.size() != backend_->end_pass().size()) {
         throw Error(ErrorKind::kValue, "these sums are of another problem");
       }
-      trace = als_online(*backend_, problem_, source_.source(), reducer_, options, sums);
+      trace = als_online(*backend_, problem_, data(), reducer_, options, sums);
     }
     return py::make_tuple(std::move(trace), matrix_of(sums, 1, std::ssize(sums)));
   }
@@ -204,10 +204,15 @@ class Engine {
 
   std::vector<ViewStats> scan() {
     const py::gil_scoped_release unlocked;
-    return als_scan(*backend_, problem_, source_.source());
+    return als_scan(*backend_, problem_, data());
   }
 
  private:
+  /// Where the device finds the rows.
+  [[nodiscard]] BlockSource& data() {
+    return device_ == "cuda" ? source_.on_cuda(options_) : source_.source();
+  }
+
   [[nodiscard]] py::array_t<double> factor(Factor factor, int view) const {
     check_view(view);
     py::array_t<double> result({std::int64_t{problem_.total_rank()},
@@ -221,7 +226,7 @@ class Engine {
     reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     {
       const py::gil_scoped_release unlocked;
-      als_sums(*backend_, source_.source(), reducer_, mode, precision, sink.get());
+      als_sums(*backend_, data(), reducer_, mode, precision, sink.get());
     }
     const int k = problem_.total_rank();
     py::typing::List<py::array_t<double>> s;
@@ -297,7 +302,7 @@ class Engine {
     check_squares(sum_of_squares);
     reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
     const py::gil_scoped_release unlocked;
-    return als_encode(*backend_, problem_, source_.source(), reducer_, sum_of_squares, exact, sink);
+    return als_encode(*backend_, problem_, data(), reducer_, sum_of_squares, exact, sink);
   }
 
   [[nodiscard]] std::size_t row_bytes() const {

@@ -36,6 +36,18 @@ void register_runtime(pybind11::module_& module) {
   module.def("default_threads", &default_threads,
              "Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, "
              "OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.");
+  pybind11::class_<CudaDevice>(module, "CudaDevice", "A GPU.")
+      .def_readonly("name", &CudaDevice::name)
+      .def_readonly("capability", &CudaDevice::capability, "Compute capability, such as 9.0.")
+      .def_readonly("bytes", &CudaDevice::bytes, "Of its memory.");
+  pybind11::class_<CudaInfo>(module, "CudaInfo", "What of CUDA there is.")
+      .def_readonly("built", &CudaInfo::built, "Whether this build has the CUDA backend.")
+      .def_readonly("runtime", &CudaInfo::runtime, "Version of CUDA that it was built with.")
+      .def_readonly("driver", &CudaInfo::driver, "The latest version that the driver supports.")
+      .def_readonly("devices", &CudaInfo::devices)
+      .def_readonly("missing", &CudaInfo::missing,
+                    "Why there is no device to use; empty where there is one.");
+  module.def("cuda_info", &cuda_info, "What of CUDA there is in this build and on this machine.");
   module.def("cuda_available", &cuda_available, "Whether device='cuda' can work here.");
   module.def(
       "identity_limit", [](bool float64) { return identity_limit(float64 ? 8 : 4); },

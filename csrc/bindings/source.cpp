@@ -217,6 +217,11 @@ PySource::PySource(Views views, std::unique_ptr<BlockSource> source, std::option
   }
 }
 
+BlockSource& PySource::on_cuda(const BackendOptions& options) {
+  if (on_cuda_ == nullptr) on_cuda_ = make_cuda_source(*source_, options);
+  return *on_cuda_;
+}
+
 void register_source(py::module_& module) {
   py::class_<PySource>(module, "Source", "Rows of all views, a block at a time.")
       .def(

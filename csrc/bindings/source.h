@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "als/block_source.h"
+#include "backend/backend.h"
 #include "core/dtype.h"
 
 namespace cofactor::bindings {
@@ -24,6 +25,9 @@ class PySource {
            std::optional<int> device = std::nullopt);
 
   BlockSource& source() { return *source_; }
+  /// The same rows on the CUDA device that the options of the first call name. They stay there as
+  /// far as it has room, for whoever asks again.
+  BlockSource& on_cuda(const BackendOptions& options);
   [[nodiscard]] const std::vector<std::int64_t>& columns() const { return views_.columns; }
   [[nodiscard]] const std::vector<DType>& dtypes() const { return views_.dtypes; }
   [[nodiscard]] const std::vector<double>& scales() const { return views_.scales; }
@@ -35,6 +39,7 @@ class PySource {
   Views views_;
   std::optional<int> device_;
   std::unique_ptr<BlockSource> source_;
+  std::unique_ptr<BlockSource> on_cuda_;
 };
 
 }  // namespace cofactor::bindings

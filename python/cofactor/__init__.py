@@ -14,6 +14,7 @@ from .report import report
 from .store import ActivationStore
 
 if TYPE_CHECKING:
+    from ._cuda import cuda_info
     from ._sklearn_function import non_negative_factorization
     from ._sklearn_nmf import NMF
     from .concepts import Concepts
@@ -33,6 +34,7 @@ __all__ = [
     "StoreError",
     "__version__",
     "capture",
+    "cuda_info",
     "fit_many",
     "load",
     "non_negative_factorization",
@@ -46,6 +48,7 @@ _LAZY = {
     "FitEvent": "nmf",
     "ManyFits": "many",
     "NMF": "_sklearn_nmf",
+    "cuda_info": "_cuda",
     "fit_many": "many",
     "load": "nmf",
     "non_negative_factorization": "_sklearn_function",

@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "backend/backend.h"
 #include "backend/cuda/check.h"
@@ -63,7 +64,7 @@ CudaRuntime& CudaRuntime::of(int device) {
                                              "; use device='cpu' or device='auto'");
   }
   if (device < 0) COFACTOR_CUDA_CHECK(cudaGetDevice, &device);
-  if (device >= static_cast<int>(info.devices.size()) || device >= kMaxDevices) {
+  if (std::cmp_greater_equal(device, info.devices.size()) || device >= kMaxDevices) {
     throw Error(ErrorKind::kValue, "there is no CUDA device number " + std::to_string(device) +
                                        "; this machine has " + std::to_string(info.devices.size()));
   }
@@ -107,7 +108,7 @@ void CudaRuntime::destroy_event(CUevent_st* event) noexcept {
   static_cast<void>(cudaEventDestroy(event));
 }
 
-void* CudaRuntime::allocate(std::size_t bytes) {
+void* CudaRuntime::allocate(std::size_t bytes) const {
   void* memory = nullptr;
   const cudaError_t status = cudaMalloc(&memory, bytes);
   if (status == cudaErrorMemoryAllocation) {

@@ -57,7 +57,7 @@ class CudaRuntime {
   [[nodiscard]] Event make_event();
   [[nodiscard]] Activation activate() const { return Activation(device_); }
 
-  [[nodiscard]] void* allocate(std::size_t bytes);
+  [[nodiscard]] void* allocate(std::size_t bytes) const;
   void release(void* memory) noexcept;
   [[nodiscard]] void* allocate_pinned(std::size_t bytes);
   void release_pinned(void* memory) noexcept;

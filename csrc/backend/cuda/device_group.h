@@ -160,9 +160,20 @@ class DeviceBlock {
   int carved_ = 0;
 };
 
+/// Blocks that a multiprocessor holds at least, where a kernel says so; else the compiler weighs
+/// registers against them.
+template <class Kernel>
+constexpr int least_blocks() {
+  if constexpr (requires { Kernel::kLeastBlocks; }) {
+    return Kernel::kLeastBlocks;
+  } else {
+    return 0;
+  }
+}
+
 /// The entry point of a kernel.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads)
+__global__ void __launch_bounds__(Kernel::kThreads, least_blocks<Kernel>())
     run_kernel(const __grid_constant__ Kernel kernel) {
   DeviceBlock block;
   kernel(block);

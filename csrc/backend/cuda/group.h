@@ -6,9 +6,11 @@
 //
 //   template <class Block> COFACTOR_KERNEL void operator()(Block& block) const;
 //
-// device_group.h runs it on a GPU. tests/cpp/backend/cuda/emulation/host_group.h runs the same
-// source on the CPU, thread by thread in a shuffled order, and throws where the threads of a GPU
-// could disagree. Both provide, as members of Block:
+// and, if its shared memory or work bounds the blocks of a multiprocessor anyway, kLeastBlocks of
+// them, so that no register is spilled for more. device_group.h runs it on a GPU.
+// tests/cpp/backend/cuda/emulation/host_group.h runs the same source on the CPU, thread by thread
+// in a shuffled order, and throws where the threads of a GPU could disagree. Both provide, as
+// members of Block:
 //
 //   index(), index_y()                 where the block is in the grid
 //   shared<T>(count) -> Shared<T>      the next part of the dynamic shared memory, 16-byte aligned;
@@ -54,7 +56,8 @@
 #include <cstring>
 
 // COFACTOR_DEVICE: plain functions for both sides. COFACTOR_KERNEL: what takes a Block or a Warp.
-// COFACTOR_UNROLL: of a loop whose index picks registers.
+// COFACTOR_UNROLL: before a loop whose index picks registers; COFACTOR_UNROLL_BY(1): before one
+// that is better left a loop.
 #ifdef __CUDACC__
 #define COFACTOR_DEVICE __host__ __device__
 #define COFACTOR_KERNEL __device__
@@ -63,9 +66,12 @@
 #define COFACTOR_KERNEL
 #endif
 #ifdef __CUDA_ARCH__
+#define COFACTOR_PRAGMA(text) _Pragma(#text)
 #define COFACTOR_UNROLL _Pragma("unroll")
+#define COFACTOR_UNROLL_BY(count) COFACTOR_PRAGMA(unroll(count))
 #else
 #define COFACTOR_UNROLL
+#define COFACTOR_UNROLL_BY(count)
 #endif
 
 namespace cofactor::cuda {

@@ -68,6 +68,11 @@ class DeviceArray {
     return *this;
   }
 
+  /// Has room for so many numbers, of any content.
+  void reserve(Runtime& runtime, std::int64_t size) {
+    if (size_ < size) *this = DeviceArray(runtime, size);
+  }
+
   [[nodiscard]] T* data() const noexcept { return data_; }
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
   [[nodiscard]] std::size_t bytes() const noexcept {

@@ -44,6 +44,7 @@ class UploadSource final : public BlockSource {
       runtime_.synchronise(runtime_.compute());
     } catch (const Error&) {
       // A device that is lost has nothing under way.
+      return;
     }
   }
   UploadSource(const UploadSource&) = delete;

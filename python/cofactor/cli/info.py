@@ -48,12 +48,13 @@ def command(context: click.Context, path: Path | None) -> None:
 
 def _installation(screen: Terminal) -> None:
     from cofactor import _core
+    from cofactor._cuda import cuda_info
 
     facts = {
         "cofactor": metadata.version("cofactor"),
         "instruction set": f"{_core.simd_level()} (of {', '.join(_core.simd_levels())})",
         "threads": str(_core.default_threads()),
-        "cuda": "available" if _core.cuda_available() else "not available",
+        "cuda": str(cuda_info()),
         "python": platform.python_version(),
     }
     for package, extra in [

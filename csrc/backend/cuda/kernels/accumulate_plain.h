@@ -12,7 +12,7 @@ namespace cofactor::cuda {
 /// panel.
 template <class Shape, class T, class Stored>
 struct AccumulatePlain {
-  static constexpr int kThreads = Shape::kThreads;
+  static constexpr int kThreads = Shape::kThreads, kLeastBlocks = 1;
   static constexpr int kDepth = sizeof(T) == 4 ? 32 : 16;  ///< rows of a stage
   static constexpr int kDataChunks = Shape::kM / Chunk<T>::kNumbers;
   static constexpr int kFactorChunks = Shape::kComponents / Chunk<T>::kNumbers;

@@ -13,7 +13,7 @@ namespace cofactor::cuda {
 template <class Shape, class Stored>
 struct AccumulateTensor {
   using Product = TensorProduct<Shape, Stored>;
-  static constexpr int kThreads = Shape::kThreads;
+  static constexpr int kThreads = Shape::kThreads, kLeastBlocks = 1;
   static constexpr int kItemBytes = Product::kItemBytes;
   static constexpr int kChunks = Shape::kM * kItemBytes / kChunkBytes;  ///< of a row's stage
   static constexpr int kRows = static_cast<int>(kPanelRows);
@@ -71,7 +71,7 @@ struct AccumulateTensor {
           for (int mt = 0; mt < Shape::kMTiles; ++mt) {
             COFACTOR_UNROLL
             for (int half = 0; half < 2; ++half) {
-              const std::int64_t at = column + 16 * mt + column_of(lane / 4, half);
+              const std::int64_t at = column + (16 * mt + column_of(lane / 4, half));
               if (at < in.columns) {
                 to[component * in.component_stride + at] =
                     scale * acc[thread].c[mt][nt].x[2 * half + e];

@@ -77,11 +77,11 @@ COFACTOR_KERNEL void copy_tile(Block& block, int thread, const Shared& to, const
                                const std::uint8_t* present, const Swizzle& swizzle) {
   constexpr int kStep = kThreads / kChunks;
   const bool whole = lines.alignment == kChunkBytes && present == nullptr && count >= kLines &&
-                     first + kChunks * kChunkBytes <= end;
+                     first + std::int64_t{kChunks} * kChunkBytes <= end;
   if (whole && kThreads % kChunks == 0) {
     // Almost all tiles of a large view. A thread's chunks lie below each other.
     const int line_0 = thread / kChunks, chunk = thread % kChunks;
-    const char* from = lines.at(line_0, first + chunk * kChunkBytes);
+    const char* from = lines.at(line_0, first + std::int64_t{chunk} * kChunkBytes);
     COFACTOR_UNROLL
     for (int at = 0; at < divide_up(kLines, kStep); ++at) {
       const int line = line_0 + at * kStep;
@@ -95,7 +95,7 @@ COFACTOR_KERNEL void copy_tile(Block& block, int thread, const Shared& to, const
   }
   for (int at = thread; at < kLines * kChunks; at += kThreads) {
     const int line = at / kChunks, chunk = at % kChunks;
-    const std::int64_t byte = first + chunk * kChunkBytes;
+    const std::int64_t byte = first + std::int64_t{chunk} * kChunkBytes;
     int n = 0;
     const char* from = lines.data;
     if (line < count && byte < end && (present == nullptr || present[line] != 0)) {

@@ -59,7 +59,7 @@ struct PackFactor {
                              const Visit& visit_number) const {
     const int lane = item % kWarpSize, half = item / kWarpSize % 2;
     const int t = lane % 4, component = tile * kTileComponents + lane / 4;
-    const std::int64_t begin = first + item / kGroupIndices * kGroupIndices + 32 * half;
+    const std::int64_t begin = first + (item / kGroupIndices * kGroupIndices + 32 * half);
     COFACTOR_UNROLL
     for (int e = 0; e < 8; ++e) {
       const int in_half =
@@ -111,9 +111,9 @@ struct PackFactor {
         visit(tile, first, item, [&](int e, float value) {
           float rest = value * inverse;
           COFACTOR_UNROLL
-          for (int part = 0; part < kMostParts; ++part) {
+          for (Words4& part : words) {
             const E number = from_float<E>(rest);
-            words[part].x[e / 2] |= static_cast<std::uint32_t>(number.bits) << (16 * (e % 2));
+            part.x[e / 2] |= static_cast<std::uint32_t>(number.bits) << (16 * (e % 2));
             rest -= to_float(number);
           }
         });

@@ -11,7 +11,7 @@ namespace cofactor::cuda {
 /// Grid: (tiles of rows * groups of components) x slices.
 template <class Shape, class T, class Stored>
 struct ProjectPlain {
-  static constexpr int kThreads = Shape::kThreads;
+  static constexpr int kThreads = Shape::kThreads, kLeastBlocks = 1;
   static constexpr int kChunks = 8;                            ///< of a stage's row
   static constexpr int kDepth = kChunks * Chunk<T>::kNumbers;  ///< columns of a stage
   static constexpr int kDataBytes = Shape::kM * kChunks * kChunkBytes;
@@ -52,7 +52,7 @@ struct ProjectPlain {
     walk_stages(
         block, divide_up(width, kDepth),
         [&](int thread, int stage, int index) {
-          const std::int64_t column = first_column + index * kDepth;
+          const std::int64_t column = first_column + std::int64_t{index} * kDepth;
           copy_numbers<T, Stored, kThreads, Shape::kM, kChunks>(
               block, thread, data + stage * kDataBytes, x_tile, column, in.columns,
               in.rows - first_row, in.present == nullptr ? nullptr : in.present + first_row,

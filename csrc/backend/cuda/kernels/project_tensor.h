@@ -12,7 +12,7 @@ namespace cofactor::cuda {
 template <class Shape, class Stored>
 struct ProjectTensor {
   using Product = TensorProduct<Shape, Stored>;
-  static constexpr int kThreads = Shape::kThreads;
+  static constexpr int kThreads = Shape::kThreads, kLeastBlocks = 1;
   static constexpr int kItemBytes = Product::kItemBytes;
   static constexpr int kChunks = kGroupIndices * kItemBytes / kChunkBytes;  ///< of a row's stage
 
@@ -48,7 +48,8 @@ struct ProjectTensor {
         block, acc, first_column / kGroupIndices, divide_up(width, kGroupIndices), first_tile,
         [&](int thread, const auto& to, int group) {
           copy_tile<kThreads, kItemBytes, Shape::kM, kChunks>(
-              block, thread, to, tile, (first_column + group * kGroupIndices) * kItemBytes,
+              block, thread, to, tile,
+              (first_column + std::int64_t{group} * kGroupIndices) * kItemBytes,
               in.columns * kItemBytes, in.rows - first_row, tile_present, Swizzle{});
         },
         [&](auto& warp, int m, const auto& from, int half, auto& fragments) {
@@ -72,7 +73,7 @@ struct ProjectTensor {
           for (int mt = 0; mt < Shape::kMTiles; ++mt) {
             COFACTOR_UNROLL
             for (int half = 0; half < 2; ++half) {
-              const std::int64_t at = row + 16 * mt + 8 * half;
+              const std::int64_t at = row + (16 * mt + 8 * half);
               if (at < in.rows) {
                 to[at * in.row_stride + component] = scale * acc[thread].c[mt][nt].x[2 * half + e];
               }

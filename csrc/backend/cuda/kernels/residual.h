@@ -11,7 +11,7 @@ namespace cofactor::cuda {
 /// Grid: tiles of kRows rows x slices of kSliceColumns columns.
 template <class T, class Stored>
 struct Residual {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 128, kLeastBlocks = 4;
   static constexpr int kRows = 32;     ///< of a block
   static constexpr int kColumns = 64;  ///< of a step
   static constexpr int kDepth = 16;    ///< components in shared memory at a time

@@ -40,7 +40,7 @@ struct ScanRows {
       typename Warp::template PerLane<double> squares, negated_minimum;
       typename Warp::template PerLane<int> nonfinite;
       warp.each([&](int lane) {
-        double sum = 0, largest = -bits_as<double>(kInfinity);
+        double sum = 0, largest = bits_as<double>(std::uint64_t{0xfff0000000000000U});
         int bad = 0;
         for (std::int64_t j = lane * kNumbers; j < columns; j += kWarpSize * kNumbers) {
           const char* const from = x.at(row, j * kItemBytes);
@@ -76,8 +76,6 @@ struct ScanRows {
       });
     });
   }
-
-  static constexpr std::uint64_t kInfinity = 0x7ff0000000000000U;
 };
 
 }  // namespace cofactor::cuda

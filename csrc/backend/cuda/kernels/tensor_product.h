@@ -78,7 +78,7 @@ struct TensorProduct {
           copy_data(thread, data + filled * kDataBytes, group);
           const auto* const from =
               reinterpret_cast<const char*>(packed) +
-              ((first_group + group) * tiles + first_tile) * (2 * parts * kUnitBytes);
+              ((first_group + group) * tiles + first_tile) * (std::int64_t{2 * kUnitBytes} * parts);
           for (int at = thread * kChunkBytes; at < factor_bytes(); at += kThreads * kChunkBytes) {
             block.template copy_async<kChunkBytes>(factor + filled * factor_bytes() + at, from + at,
                                                    kChunkBytes);
@@ -127,7 +127,8 @@ struct TensorProduct {
                                       const Shared& factor, const LoadData& load_data) const {
     using Warp = typename Block::Warp;
     const int m = warp.index() % Shape::kMWarps, n = warp.index() / Shape::kMWarps;
-    COFACTOR_UNROLL
+    // Large tiles have no registers left for what would be loaded ahead.
+    COFACTOR_UNROLL_BY(Shape::kMTiles == 2 ? 2 : 1)
     for (int half = 0; half < 2; ++half) {
       typename Warp::template PerLane<Fragments> fragments;
       load_data(warp, m, data, half, fragments);

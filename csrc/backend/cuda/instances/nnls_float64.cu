@@ -1,0 +1,7 @@
+#include "backend/cuda/instances/nnls.h"
+
+namespace cofactor::cuda {
+
+COFACTOR_INSTANTIATE_NNLS(double);
+
+}  // namespace cofactor::cuda

@@ -1,0 +1,7 @@
+#include "backend/cuda/instances/tensor.h"
+
+namespace cofactor::cuda {
+
+COFACTOR_INSTANTIATE_TENSOR(BFloat16);
+
+}  // namespace cofactor::cuda

@@ -1,0 +1,56 @@
+#include "backend/cuda/chunk_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace cofactor::cuda {
+namespace {
+
+/// One pass over so many panels, each size at its own speed.
+void pass(ChunkChoice& choice, std::int64_t panels, const std::map<std::int64_t, double>& speed) {
+  while (panels > 0) {
+    const std::int64_t size = choice.next();
+    if (size > panels) break;
+    choice.add(size, static_cast<double>(size) * speed.at(size));
+    panels -= size;
+  }
+  choice.decide();
+}
+
+TEST(ChunkChoiceTest, ALongPassTakesTheFastestSize) {
+  for (const std::int64_t best : {2, 4, 8}) {
+    std::map<std::int64_t, double> speed{{2, 2.0}, {4, 2.0}, {8, 2.0}};
+    speed[best] = 1.0;
+    ChunkChoice choice(2, 16, 1000);
+    EXPECT_EQ(choice.largest(), 8);
+    EXPECT_TRUE(choice.measures());
+    pass(choice, 1000, speed);
+    EXPECT_FALSE(choice.measures());
+    EXPECT_EQ(choice.next(), best);
+  }
+}
+
+TEST(ChunkChoiceTest, WhatAPassLacksTheNextOneMeasures) {
+  ChunkChoice choice(1, 16, 1000);
+  pass(choice, 10, {{1, 3.0}, {2, 2.0}, {4, 1.0}});
+  EXPECT_TRUE(choice.measures());
+  pass(choice, 100, {{1, 3.0}, {2, 2.0}, {4, 1.0}});
+  EXPECT_EQ(choice.next(), 4);
+}
+
+TEST(ChunkChoiceTest, AShortPassTakesWhatTheCacheHolds) {
+  ChunkChoice choice(2, 16, 100);
+  EXPECT_FALSE(choice.measures());
+  EXPECT_EQ(choice.largest(), 2);
+  EXPECT_EQ(choice.next(), 2);
+}
+
+TEST(ChunkChoiceTest, MemoryIsALimitAndOnePanelTheLeast) {
+  EXPECT_EQ(ChunkChoice(8, 4, 10000).largest(), 4);
+  EXPECT_EQ(ChunkChoice(0, 16, 10).largest(), 1);
+  EXPECT_EQ(ChunkChoice(2, 6, 10000).largest(), 4);
+}
+
+}  // namespace
+}  // namespace cofactor::cuda

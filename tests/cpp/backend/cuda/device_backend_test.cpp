@@ -1,0 +1,127 @@
+// The loop on rows that come through the upload, and beside that of the CPU.
+
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "als/loop.h"
+#include "backend/cuda/streamed.h"
+#include "reference.h"
+
+namespace cofactor {
+namespace {
+
+using testing::Coupled;
+using testing::Matrix;
+
+constexpr int kIterations = 3;
+
+/// A view of every dtype, two panels and part of a third; an emulated device is slow.
+Coupled make_data(testing::Random& random) {
+  return {random,
+          1100,
+          {3},
+          0.3,
+          {{.columns = 7, .dtype = DType::kFloat64, .weight = 0.7},
+           {.columns = 21, .dtype = DType::kUInt8, .scale = 1.0 / 64},
+           {.columns = 33, .dtype = DType::kFloat16},
+           {.columns = 1, .dtype = DType::kBFloat16, .weight = 2.0},
+           {.columns = 18, .dtype = DType::kFloat32, .weight = 0.1}}};
+}
+/// Of a row on the device, each view padded to 16 bytes.
+constexpr std::int64_t kRowBytes = 64 + 32 + 80 + 16 + 80;
+
+struct Outcome {
+  std::vector<double> losses, encoded_losses;
+  std::vector<Matrix> h;
+  std::vector<double> w;
+};
+
+Outcome fit(const Coupled& data, Backend& backend, BlockSource& source) {
+  for (int v = 0; v < data.problem.num_views(); ++v) {
+    backend.set_input(v, data.start[static_cast<std::size_t>(v)].values.data());
+  }
+  AlsOptions options;
+  options.max_iterations = kIterations;
+  options.tolerance = 0;
+  options.sum_of_squares = data.sum_of_squares();
+  Reducer reducer;
+  Outcome outcome;
+  const FitResult result = als_fit(backend, data.problem, source, reducer, options);
+  outcome.losses = result.fits[0].losses;
+  outcome.losses.insert(outcome.losses.end(), result.fits[0].rejected_losses.begin(),
+                        result.fits[0].rejected_losses.end());
+  const auto numbers = static_cast<std::size_t>(data.problem.rows * data.problem.total_rank());
+  std::vector<float> singles(numbers);
+  outcome.w.resize(numbers);
+  const bool is_double = backend.compute_size() == 8;
+  MemorySink sink(is_double ? static_cast<void*>(outcome.w.data()) : singles.data(),
+                  static_cast<std::size_t>(data.problem.total_rank() * backend.compute_size()));
+  outcome.encoded_losses =
+      als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), false, &sink)
+          .losses;
+  if (!is_double) std::copy(singles.begin(), singles.end(), outcome.w.begin());
+  for (int v = 0; v < data.problem.num_views(); ++v) {
+    Matrix& h = outcome.h.emplace_back(data.problem.total_rank(),
+                                       data.problem.views[static_cast<std::size_t>(v)].columns);
+    backend.get_factor(Factor::kInput, v, h.values.data());
+  }
+  return outcome;
+}
+
+class DeviceBackendTest : public testing::RandomTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  static BackendOptions options() {
+    BackendOptions result;
+    result.threads = 1;
+    result.float64 = GetParam();
+    return result;
+  }
+};
+
+TEST_P(DeviceBackendTest, LossesAreThoseOfTheCpuAtEveryIteration) {
+  const Coupled data = make_data(random);
+  MatrixSource source = data.source(0);
+  const auto cpu = make_cpu_backend(data.problem, options());
+  const Outcome expected = fit(data, *cpu, source);
+  MatrixSource rows = data.source(300);
+  const auto device = testing::make_streamed(data.problem, options(), rows, {}, 1);
+  const Outcome actual = fit(data, device->backend(), device->source());
+  ASSERT_EQ(actual.losses.size(), expected.losses.size());
+  // What issue 7 asks for; in float64 solves end within 1e-10.
+  const double allowed = GetParam() ? 1e-8 : 1e-4;
+  for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+    EXPECT_NEAR(actual.losses[i], expected.losses[i], allowed * expected.losses[i]) << i;
+  }
+  EXPECT_NEAR(actual.encoded_losses[0], expected.encoded_losses[0],
+              allowed * expected.encoded_losses[0]);
+}
+
+TEST_P(DeviceBackendTest, BitsDoNotDependOnHowRowsComeToTheDevice) {
+  const Coupled data = make_data(random);
+  std::optional<Outcome> first;
+  unsigned seed = 0;
+  // Rows of the source's blocks, that stay, and that are uploaded together.
+  for (const auto& [block_rows, resident, upload_rows] :
+       {std::tuple<std::int64_t, std::int64_t, std::int64_t>{0, 1 << 20, 1024},
+        {77, 0, 512},
+        {300, 1100, 512},
+        {1, 2700, 512}}) {
+    MatrixSource rows = data.source(block_rows);
+    const auto device = testing::make_streamed(
+        data.problem, options(), rows,
+        {.resident_bytes = resident * kRowBytes, .block_bytes = upload_rows * kRowBytes}, ++seed);
+    const Outcome outcome = fit(data, device->backend(), device->source());
+    if (!first) first = outcome;
+    EXPECT_TRUE(testing::same_bits_of(outcome.losses, first->losses));
+    EXPECT_TRUE(testing::same_bits_of(outcome.w, first->w));
+    for (std::size_t v = 0; v < outcome.h.size(); ++v) {
+      EXPECT_TRUE(testing::same_bits_of(outcome.h[v].values, first->h[v].values));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, DeviceBackendTest, ::testing::Bool(), testing::name_of_type);
+
+}  // namespace
+}  // namespace cofactor
