@@ -101,10 +101,10 @@ struct Residual {
                                  Kept& kept) const {
     COFACTOR_UNROLL
     for (int q = 0; q < kOwn; ++q) {
-      const std::int64_t row = first_row + thread / kAcross * kOwn + q;
+      const std::int64_t row = first_row + (thread / kAcross * kOwn + q);
       COFACTOR_UNROLL
       for (int c = 0; c < kOwn; ++c) {
-        const std::int64_t j = column + thread % kAcross + c * kAcross;
+        const std::int64_t j = column + (thread % kAcross + c * kAcross);
         kept.rest[q][c] = 0;
         if (row < rows && j < columns) {
           kept.rest[q][c] = scale * to_compute<T>(*reinterpret_cast<const Stored*>(

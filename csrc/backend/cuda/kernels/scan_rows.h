@@ -42,7 +42,8 @@ struct ScanRows {
       warp.each([&](int lane) {
         double sum = 0, largest = bits_as<double>(std::uint64_t{0xfff0000000000000U});
         int bad = 0;
-        for (std::int64_t j = lane * kNumbers; j < columns; j += kWarpSize * kNumbers) {
+        constexpr std::int64_t kStep = std::int64_t{kWarpSize} * kNumbers;
+        for (std::int64_t j = std::int64_t{lane} * kNumbers; j < columns; j += kStep) {
           const char* const from = x.at(row, j * kItemBytes);
           const int n = static_cast<int>(smaller<std::int64_t>(columns - j, kNumbers));
           Numbers numbers = {};
@@ -61,8 +62,9 @@ struct ScanRows {
             sum += value * value;
             // False for NaN, so that one does not hide a negative number.
             if (-value > largest) largest = -value;
-            // Not a number only for infinities and NaN.
-            bad += value - value == 0.0 ? 0 : 1;
+            // Infinities and NaN have the largest exponent.
+            constexpr std::uint64_t kExponent = 0x7ff0000000000000U;
+            bad += (bits_as<std::uint64_t>(value) & kExponent) == kExponent ? 1 : 0;
           }
         }
         squares[lane] = sum;

@@ -78,7 +78,7 @@ struct TensorProduct {
           copy_data(thread, data + filled * kDataBytes, group);
           const auto* const from =
               reinterpret_cast<const char*>(packed) +
-              ((first_group + group) * tiles + first_tile) * (std::int64_t{2 * kUnitBytes} * parts);
+              ((first_group + group) * tiles + first_tile) * 2 * parts * kUnitBytes;
           for (int at = thread * kChunkBytes; at < factor_bytes(); at += kThreads * kChunkBytes) {
             block.template copy_async<kChunkBytes>(factor + filled * factor_bytes() + at, from + at,
                                                    kChunkBytes);
