@@ -15,6 +15,7 @@
 // then besides: a row ends only by a fresh one. What has not ended after kMostRounds is left to
 // FinishNnls.
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -45,8 +46,7 @@ class NnlsWarp {
       row.i = first_ + lane / kLanes;
       row.done = row.i >= problem_.rows;
       row.pattern = row.done ? 0 : problem_.pattern_of(row.i);
-      row.gram =
-          problem_.gram + row.pattern * problem_.k * problem_.gram_stride + lane % kLanes * kVector;
+      row.gram = problem_.gram + row.pattern * problem_.k * Shape::kWidth + lane % kLanes * kVector;
       largest[lane] = 0;
       COFACTOR_UNROLL
       for (int c = 0; c < kSlots; ++c) {
@@ -137,8 +137,15 @@ class NnlsWarp {
     return lane / kLanes * kLanes + r / kVector % kLanes;
   }
   COFACTOR_KERNEL static T magnitude(T x) { return x < 0 ? -x : x; }
-  /// How far a coordinate is from optimal: max(-x, -g), of which the magnitude is |min(x, g)|.
-  COFACTOR_KERNEL static T violation(T x, T g) { return larger(-x, -g); }
+  /// min(x, g), of which the magnitude is how far a coordinate is from optimal. In one instruction,
+  /// which a comparison that minds NaN is not.
+  COFACTOR_KERNEL static T violation(T x, T g) {
+    if constexpr (sizeof(T) == 4) {
+      return fminf(x, g);
+    } else {
+      return fmin(x, g);
+    }
+  }
 
   /// d_r of the scaled problem. Read where it is needed: few problems have any.
   COFACTOR_KERNEL T diagonal(const Row& row, int r) const {
@@ -218,7 +225,7 @@ class NnlsWarp {
   /// g += G_r times `step`
   COFACTOR_KERNEL void add_column(int lane, int r, T step) {
     Row& row = rows_[lane];
-    const T* const from = row.gram + r * problem_.gram_stride;
+    const T* const from = row.gram + r * Shape::kWidth;
     COFACTOR_UNROLL
     for (int vector = 0; vector < kSlots / kVector; ++vector) {
       const auto column = load_vector<Numbers>(from + vector * kLanes * kVector);
@@ -318,17 +325,8 @@ class NnlsWarp {
         row.settled = !(static_cast<T>(size) > row.limit * T(0.875));
         moves[lane] = !row.done && !row.settled;
         own[lane] = 0;
-        if (!moves[lane]) return;
         const int r = static_cast<int>(key[lane] & kCoordinate);
-        COFACTOR_UNROLL
-        for (int c = 0; c < kSlots; ++c) {
-          if (coordinate(lane, c) != r) continue;
-          const T d = diagonal(row, r);
-          const T to = larger(row.x[c] - (d > 0 ? row.g[c] / (1 + d) : row.g[c]), T{0});
-          own[lane] = to - row.x[c];
-          row.x[c] = to;
-          row.g[c] += d * own[lane];
-        }
+        if (moves[lane] && owner(lane, r) == lane) own[lane] = move_coordinate(row, lane, r);
       });
       if (!warp_.any(moves)) return;
       const auto step = warp_.shuffle(
@@ -337,6 +335,33 @@ class NnlsWarp {
         if (moves[lane]) add_column(lane, static_cast<int>(key[lane] & kCoordinate), step[lane]);
       });
     }
+  }
+
+  /// Moves a coordinate of the lane's own to its minimiser; returns how far.
+  COFACTOR_KERNEL T move_coordinate(Row& row, int lane, int r) const {
+    const int slot = r / (kVector * kLanes) * kVector + r % kVector;
+    T x = 0, g = 0;
+    COFACTOR_UNROLL
+    for (int c = 0; c < kSlots; ++c) {
+      if (c == slot) {
+        x = row.x[c];
+        g = row.g[c];
+      }
+    }
+    T d = 0;
+    if (problem_.diagonal != nullptr) {
+      d = diagonal(row, r);
+      g /= 1 + d;
+    }
+    const T to = larger(x - g, T{0});
+    COFACTOR_UNROLL
+    for (int c = 0; c < kSlots; ++c) {
+      // Not the comparison above, of which the compiler would keep all results.
+      if (coordinate(lane, c) != r) continue;
+      row.x[c] = to;
+      row.g[c] += d * (to - x);
+    }
+    return to - x;
   }
 
   /// The violation of a lane's worst coordinate, with the number of the coordinate in its last

@@ -24,7 +24,7 @@ struct NnlsProblem {
   /// Scaled Gram matrices, as ScaleGram writes them, by pattern: k rows of `gram_stride` numbers,
   /// of which those from k on are 0.
   const T* gram = nullptr;
-  std::int64_t gram_stride = 0;
+  std::int64_t gram_stride = 0;           ///< nnls_gram_stride(k)
   const T* inv_sqrt_diag = nullptr;       ///< 1 / sqrt(G_rr) by pattern, 0 where G_rr = 0
   const T* row_sum = nullptr;             ///< by pattern, sums of |numbers| in the rows of G
   const std::int32_t* pattern = nullptr;  ///< of every row; null: 0

@@ -206,10 +206,14 @@ TEST_F(CudaNnlsTest, MostRowsNeedNoOtherMethod) {
 
 TEST_F(CudaNnlsTest, NearlyEqualComponentsAreLeftToTheOtherMethod) {
   both_types([&](auto zero) {
-    Batch<decltype(zero)> batch(random_gram(random, 60, 1e-5), 16);
-    batch.draw_b(random);
-    EXPECT_GT(solve_batch(batch), 0);
-    expect_solved(batch);
+    std::int64_t left = 0;
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      Batch<decltype(zero)> batch(random_gram(random, 60, 1e-5), 16);
+      batch.draw_b(random);
+      left += solve_batch(batch);
+      expect_solved(batch);
+    }
+    EXPECT_GT(left, 0);
   });
 }
 
