@@ -60,5 +60,6 @@ target_sources(cofactor_core PRIVATE
   csrc/backend/cuda/cuda_backend.cpp
   csrc/backend/cuda/cuda_info.cpp
   csrc/backend/cuda/cuda_runtime.cpp
+  csrc/backend/cuda/device_memory.cpp
   $<TARGET_OBJECTS:cofactor_cuda_kernels>)
 target_link_libraries(cofactor_core PUBLIC CUDA::cudart_static)

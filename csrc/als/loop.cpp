@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <numeric>
 #include <string>
-#include <typeinfo>
 #include <utility>
 
 #include "als/loss.h"
@@ -24,11 +23,10 @@ void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
     backend.process(block, w == nullptr ? nullptr : w->begin(block.first_row, block.rows));
     if (w != nullptr) w->end();
   }
-  // The class itself is for one process.
-  if (typeid(reducer) == typeid(Reducer)) {
-    backend.finish_pass();
-  } else {
+  if (reducer.adds()) {
     reducer.all_reduce(backend.end_pass());
+  } else {
+    backend.finish_pass();
   }
 }
 
@@ -335,6 +333,7 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
    public:
     Accumulating(Reducer& over_processes, const std::vector<double>& before)
         : inner(over_processes), past(before) {}
+    [[nodiscard]] bool adds() const override { return true; }
     void all_reduce(std::span<double> sums) override {
       inner.all_reduce(sums);
       for (std::size_t i = 0; i < past.size(); ++i) sums[i] += past[i];

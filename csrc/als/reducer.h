@@ -13,6 +13,8 @@ class Reducer {
   using Bytes = std::vector<std::byte>;
 
   virtual ~Reducer() = default;
+  /// Whether all_reduce does anything: where it does not, a device keeps its sums.
+  [[nodiscard]] virtual bool adds() const { return false; }
   /// Adds up the sums of a pass over all processes, in place: C, every S_v and the scalars, in one
   /// message. All receive the same bits.
   virtual void all_reduce(std::span<double> /*sums*/) {}

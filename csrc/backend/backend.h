@@ -113,8 +113,7 @@ class Backend {
   virtual void process(const Block& block, void* w_out) = 0;
   /// Finishes the sums and returns them as one array, to be added up over processes in place.
   virtual std::span<double> end_pass() = 0;
-  /// The same for a pass of one process, where nobody adds to the sums: a device keeps those that
-  /// are not asked for.
+  /// The same where nobody adds to the sums: a device keeps those that are not asked for.
   virtual void finish_pass() { end_pass(); }
 
   /// Row sums of the last pass, by fit.

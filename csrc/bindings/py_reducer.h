@@ -26,6 +26,7 @@ class PyReducer final : public Reducer {
   /// What keeps the sums alive; there is none before the first pass.
   void set_owner(pybind11::handle owner) { owner_ = owner; }
 
+  [[nodiscard]] bool adds() const override { return reduce_.has_value(); }
   void all_reduce(std::span<double> sums) override {
     if (!reduce_) return;
     const pybind11::gil_scoped_acquire gil;

@@ -16,6 +16,7 @@ using testing::Wide;
 
 class CountingReducer final : public Reducer {
  public:
+  [[nodiscard]] bool adds() const override { return true; }
   void all_reduce(std::span<double> sums) override {
     ++calls;
     // A pass that sums no S_v has less to add up.

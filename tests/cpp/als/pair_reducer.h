@@ -20,6 +20,7 @@ class PairReducer final : public Reducer {
   };
   PairReducer(Shared& shared, int rank) : shared_(shared), rank_(rank) {}
 
+  [[nodiscard]] bool adds() const override { return true; }
   void all_reduce(std::span<double> sums) override {
     shared_.sums[rank_] = sums;
     shared_.barrier.arrive_and_wait();
