@@ -7,7 +7,51 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'cuda_device_of', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
+__all__: list[str] = ['CudaDevice', 'CudaInfo', 'DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'cuda_device_of', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
+class CudaDevice:
+    """
+    A GPU.
+    """
+    @property
+    def bytes(self) -> int:
+        """
+        Of its memory.
+        """
+    @property
+    def capability(self) -> str:
+        """
+        Compute capability, such as 9.0.
+        """
+    @property
+    def name(self) -> str:
+        ...
+class CudaInfo:
+    """
+    What of CUDA there is.
+    """
+    @property
+    def built(self) -> bool:
+        """
+        Whether this build has the CUDA backend.
+        """
+    @property
+    def devices(self) -> list[CudaDevice]:
+        ...
+    @property
+    def driver(self) -> str:
+        """
+        The latest version that the driver supports.
+        """
+    @property
+    def missing(self) -> str:
+        """
+        Why there is no device to use; empty where there is one.
+        """
+    @property
+    def runtime(self) -> str:
+        """
+        Version of CUDA that it was built with.
+        """
 class DeviceMatrix:
     """
     Rows in the memory of a CUDA device, whose owner they keep alive.
@@ -309,6 +353,10 @@ def cuda_available() -> bool:
 def cuda_device_of(address: typing.SupportsInt | typing.SupportsIndex) -> int:
     """
     Number of the CUDA device that an address lies on.
+    """
+def cuda_info() -> CudaInfo:
+    """
+    What of CUDA there is in this build and on this machine.
     """
 def default_threads() -> int:
     """
