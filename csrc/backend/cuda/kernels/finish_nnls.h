@@ -17,6 +17,8 @@ namespace cofactor::cuda {
 template <class T>
 struct FinishNnls {
   static constexpr int kThreads = 128;
+  /// More would take registers that the factorization needs.
+  static constexpr int kLeastBlocks = 2;
   static constexpr int kWarps = kThreads / kWarpSize;
 
   NnlsProblem<T> problem;

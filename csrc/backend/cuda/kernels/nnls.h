@@ -390,6 +390,8 @@ template <class T, class Shape>
 struct SolveNnls {
   static constexpr int kThreads = 128;
   static constexpr int kRowsOfBlock = kThreads / kWarpSize * Shape::kRows;
+  /// The compiler makes room for a sixth block at the price of a spilled register.
+  static constexpr int kLeastBlocks = sizeof(T) == 4 && Shape::kWidth == 256 ? 5 : 0;
 
   NnlsProblem<T> problem;
   /// Where right-hand sides come in parts, their sums are written to problem.b.
