@@ -100,8 +100,10 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("victim", "how"),
+    [(0, signal.SIGKILL), (2, signal.SIGKILL), (1, signal.SIGINT)],
+)
 def test_when_one_rank_ends_all_do(
     store: Path, whole: tuple[cf.CoupledNMF, float], tmp_path: Path, victim: int, how: int
 ) -> None:
@@ -145,8 +147,11 @@ def test_torchrun_resumes_a_fit_of_which_ranks_are_killed(
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
-            os.kill(children_of(process)[victim], signal.SIGKILL)
-            resumed += 1
+            children = children_of(process)
+            # The first ones of a run that ends by itself may be gone.
+            if len(children) == 3:
+                os.kill(children[victim], signal.SIGKILL)
+                resumed += 1
         _, errors = process.communicate(timeout=10 * whole[1] + 120)
         assert process.returncode == 0, errors
         assert_same(out, whole[0])

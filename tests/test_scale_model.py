@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def test_time_on_hosts_is_as_predicted(tmp_path: Path) -> None:
     Parameters come from one process and from messages alone; the fits run after the predictions
     are written.
     """
+    if not os.environ.get("COFACTOR_TIMED"):
+        pytest.skip("on a shared machine times say little: set COFACTOR_TIMED=1 on a quiet one")
     import hosts
     from network_hosts import why_not
 
