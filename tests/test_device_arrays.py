@@ -132,11 +132,11 @@ class TestDeviceMatrix:
         matrix = _core.DeviceMatrix.from_dlpack(CAPSULES.make(X))
         with pytest.raises(ValueError, match="there is no row 700 of 700"):
             matrix[np.array([700])]
-        with pytest.raises(RuntimeError, match="(?i)cuda"):
+        with pytest.raises(RuntimeError, match=r"(?i)cuda"):
             matrix[np.array([0])]
-        with pytest.raises(RuntimeError, match="(?i)cuda"):
+        with pytest.raises(RuntimeError, match=r"(?i)cuda"):
             _core.wait_for_cuda_stream(0, 1)
-        with pytest.raises(RuntimeError, match="(?i)cuda"):
+        with pytest.raises(RuntimeError, match=r"(?i)cuda"):
             _core.cuda_device_of(matrix.address)
 
 
@@ -306,7 +306,7 @@ class TestTaking:
             assert np.array_equal(W.values, expected)
         W = cf.NMF(2, random_state=0, max_iter=5, tol=0).fit_transform(InterfaceArray(X))
         assert np.array_equal(W, expected)
-        with pytest.raises(RuntimeError, match="(?i)cuda"):
+        with pytest.raises(RuntimeError, match=r"(?i)cuda"):
             cf.NMF(2, device="cuda").fit(far)
 
 
