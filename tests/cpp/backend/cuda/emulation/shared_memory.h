@@ -3,6 +3,7 @@
 // Shared memory that knows who touched it. Accesses of two threads to the same byte, one of them a
 // write, need a sync between them: of the block, or of the warp if both are in one.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -41,7 +42,7 @@ class SharedMemory {
     ++block_epoch_;
     first_epoch_ = block_epoch_;
     carved_ = 0;
-    std::memset(bytes_.data(), 0xff, bytes_.size());
+    std::fill(bytes_.begin(), bytes_.end(), std::byte{0xff});
   }
   void sync_block() { ++block_epoch_; }
   void sync_warp() { ++warp_epochs_[static_cast<std::size_t>(actor.warp)]; }
