@@ -25,8 +25,10 @@ int cuda_device_of(const void* data) {
 
 void wait_for_cuda_stream(int device, std::uint64_t stream) {
   const auto active = CudaRuntime::of(device).activate();
-  // 1 and 2 are CUDA's own handles of the default streams.
-  COFACTOR_CUDA_CHECK(cudaStreamSynchronize, reinterpret_cast<cudaStream_t>(stream));
+  // A handle, of which 1 and 2 are CUDA's own for the default streams.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  auto* const handle = reinterpret_cast<cudaStream_t>(stream);
+  COFACTOR_CUDA_CHECK(cudaStreamSynchronize, handle);
 }
 
 void wait_for_cuda_backend(int device) {
