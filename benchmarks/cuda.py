@@ -2,7 +2,7 @@
 
     python benchmarks/cuda.py
 
-takes less than eight minutes: the tests that need a device, agreement with the CPU backend,
+has a budget of eight minutes: the tests that need a device, agreement with the CPU backend,
 compute-sanitizer where it is installed, and how fast iterations are against what the device can do
 and against HALS in torch, with the data on the device and streamed from the host. What does not fit
 into the device's memory is made smaller, and what there is no time left for is left out; the table

@@ -20,8 +20,8 @@ a fit.
 
 As many ranks give the same bits every time, on machines of one kind. On another number the sums of
 panels are added in another order: losses differ by their rounding, which is bounded by 1.3e-4 of
-``||X||^2`` in float32 and 2.4e-13 in float64 (on 10,000 examples of a ResNet with 28,160 neurons,
-by 2e-7), until rounding decides that a fit takes an extrapolation back or has converged.
+``||X||^2`` in float32 and 2.4e-13 in float64, until rounding decides that a fit takes an
+extrapolation back or has converged.
 
 An exception on one rank ends the call on all of them, as a :class:`DistributedError` on the others,
 once these come to their next message. So does a process that is killed. One that is stuck, or whose
