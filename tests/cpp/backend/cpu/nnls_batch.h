@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,14 +14,23 @@ namespace cofactor::testing {
 /// Gram matrix of k random non-negative rows. `spread` is how far the rows differ: 1 for
 /// independent rows, small for nearly collinear ones.
 inline Matrix random_gram(Random& random, int k, double spread) {
-  const Matrix common = make_matrix(1, 3 * k, [&](auto, auto) { return random.uniform(0, 1); });
+  const std::int64_t columns = std::min(3 * k, k + 256);
+  const Matrix common = make_matrix(1, columns, [&](auto, auto) { return random.uniform(0, 1); });
   std::vector<double> size(static_cast<std::size_t>(k));
   for (double& value : size) value = std::exp(random.uniform(-3, 3));
-  const Matrix h = make_matrix(k, 3 * k, [&](auto r, auto j) {
+  const Matrix h = make_matrix(k, columns, [&](auto r, auto j) {
     const double own = j == r || random.chance(0.5) ? random.uniform(0.1, 1) : 0;
     return size[static_cast<std::size_t>(r)] * ((1 - spread) * common(0, j) + spread * own);
   });
-  return multiply(h, transpose(h));
+  Matrix gram(k, k);
+  for (std::int64_t r = 0; r < k; ++r) {
+    const double* const row = h.values.data() + r * columns;
+    for (std::int64_t l = 0; l <= r; ++l) {
+      gram(r, l) = gram(l, r) =
+          std::inner_product(row, row + columns, h.values.data() + l * columns, 0.0);
+    }
+  }
+  return gram;
 }
 
 /// One batch of problems that share a Gram matrix, k x count.
