@@ -88,13 +88,13 @@ TEST_P(DeviceBackendTest, LossesAreThoseOfTheCpuAtEveryIteration) {
   const auto device = testing::make_streamed(data.problem, options(), rows, {}, 1);
   const Outcome actual = fit(data, device->backend(), device->source());
   ASSERT_EQ(actual.losses.size(), expected.losses.size());
-  // What issue 7 asks for; in float64 solves end within 1e-10.
-  const double allowed = GetParam() ? 1e-8 : 1e-4;
+  // Of ||X||^2, as solves end within 1e-5 and, in float64, 1e-10, and each takes over what the one
+  // before has left.
+  const double allowed = GetParam() ? 1e-9 : 1e-4;
   for (std::size_t i = 0; i < expected.losses.size(); ++i) {
-    EXPECT_NEAR(actual.losses[i], expected.losses[i], allowed * expected.losses[i]) << i;
+    EXPECT_NEAR(actual.losses[i], expected.losses[i], allowed) << i;
   }
-  EXPECT_NEAR(actual.encoded_losses[0], expected.encoded_losses[0],
-              allowed * expected.encoded_losses[0]);
+  EXPECT_NEAR(actual.encoded_losses[0], expected.encoded_losses[0], allowed);
 }
 
 TEST_P(DeviceBackendTest, BitsDoNotDependOnHowRowsComeToTheDevice) {
