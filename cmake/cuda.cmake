@@ -55,11 +55,17 @@ if(COFACTOR_WERROR)
   target_compile_options(cofactor_cuda_kernels PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 
-# cudart is linked in and looks for the driver when it is called: without one the module loads.
-target_sources(cofactor_core PRIVATE
+# Nothing else sees CUDA's headers, so that it is compiled alike with CUDA and without.
+add_library(cofactor_cuda OBJECT
   csrc/backend/cuda/cuda_backend.cpp
   csrc/backend/cuda/cuda_info.cpp
   csrc/backend/cuda/cuda_runtime.cpp
-  csrc/backend/cuda/device_memory.cpp
-  $<TARGET_OBJECTS:cofactor_cuda_kernels>)
-target_link_libraries(cofactor_core PUBLIC CUDA::cudart_static)
+  csrc/backend/cuda/device_memory.cpp)
+target_include_directories(cofactor_cuda PRIVATE csrc)
+target_link_libraries(cofactor_cuda PRIVATE CUDA::cudart_static)
+target_compile_options(cofactor_cuda PRIVATE ${warnings})
+
+# cudart is linked in and looks for the driver when it is called: without one the module loads.
+target_sources(cofactor_core PRIVATE
+  $<TARGET_OBJECTS:cofactor_cuda> $<TARGET_OBJECTS:cofactor_cuda_kernels>)
+target_link_libraries(cofactor_core PUBLIC $<LINK_ONLY:CUDA::cudart_static>)
