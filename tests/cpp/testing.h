@@ -52,13 +52,9 @@ inline std::uint64_t test_seed() {
 
 class Random {
  public:
-  double uniform(double low, double high) {
-    return std::uniform_real_distribution<double>(low, high)(engine_);
-  }
-  std::int64_t integer(std::int64_t low, std::int64_t high) {
-    return std::uniform_int_distribution<std::int64_t>(low, high)(engine_);
-  }
-  bool chance(double probability) { return uniform(0, 1) < probability; }
+  double uniform(double low, double high);
+  std::int64_t integer(std::int64_t low, std::int64_t high);
+  bool chance(double probability);
   template <class T>
   const T& pick(const std::vector<T>& values) {
     return values[static_cast<std::size_t>(
