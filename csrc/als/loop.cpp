@@ -23,11 +23,8 @@ void read_all(Backend& backend, BlockSource& source, Reducer& reducer, PassMode 
     backend.process(block, w == nullptr ? nullptr : w->begin(block.first_row, block.rows));
     if (w != nullptr) w->end();
   }
-  if (reducer.adds()) {
-    reducer.all_reduce(backend.end_pass());
-  } else {
-    backend.finish_pass();
-  }
+  if (reducer.adds()) reducer.all_reduce(backend.end_pass(reducer.memory()));
+  backend.finish_pass();
 }
 
 double trace_c(const Backend& backend, const Problem& problem, int first, int rank) {
@@ -334,10 +331,11 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
     Accumulating(Reducer& over_processes, const std::vector<double>& before)
         : inner(over_processes), past(before) {}
     [[nodiscard]] bool adds() const override { return true; }
-    void all_reduce(std::span<double> sums) override {
+    void all_reduce(const PassSums& sums) override {
       inner.all_reduce(sums);
-      for (std::size_t i = 0; i < past.size(); ++i) sums[i] += past[i];
-      total.assign(sums.begin(), sums.end());
+      const std::span<double> numbers = sums.numbers;
+      for (std::size_t i = 0; i < past.size(); ++i) numbers[i] += past[i];
+      total.assign(numbers.begin(), numbers.end());
     }
     Reducer& inner;
     const std::vector<double>& past;

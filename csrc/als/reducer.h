@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <vector>
+
+#include "backend/backend.h"
 
 namespace cofactor {
 
@@ -13,11 +14,13 @@ class Reducer {
   using Bytes = std::vector<std::byte>;
 
   virtual ~Reducer() = default;
-  /// Whether all_reduce does anything: where it does not, a device keeps its sums.
+  /// Whether all_reduce does anything.
   [[nodiscard]] virtual bool adds() const { return false; }
-  /// Adds up the sums of a pass over all processes, in place: C, every S_v and the scalars, in one
-  /// message. All receive the same bits.
-  virtual void all_reduce(std::span<double> /*sums*/) {}
+  /// Where it would have the sums of a backend that computes on a device.
+  [[nodiscard]] virtual Memory memory() const { return Memory::kHost; }
+  /// Adds up the sums of a pass over all processes, in place, in one message. All receive the same
+  /// bits, and on return they are there.
+  virtual void all_reduce(const PassSums& /*sums*/) {}
   /// What every process passes, in the order of their rows.
   [[nodiscard]] virtual std::vector<Bytes> gather(const Bytes& own) { return {own}; }
 };

@@ -65,6 +65,13 @@ struct ViewStats {
   std::int64_t nonfinite = 0;
 };
 
+/// The sums of a pass, where they lie: C, every S_v and the scalars, in one array.
+struct PassSums {
+  std::span<double> numbers;
+  Memory memory = Memory::kHost;
+  int device = -1;  ///< number of the CUDA device that they lie on, for kDevice
+};
+
 struct BackendOptions {
   int threads = 0;         ///< 0: default_threads()
   int device = -1;         ///< number of the CUDA device; -1: the calling thread's own
@@ -111,10 +118,12 @@ class Backend {
   /// Adds the next rows. Blocks follow in row order; any division into blocks gives the same bits.
   /// `w_out`, if not null, receives rows x K numbers of the compute type.
   virtual void process(const Block& block, void* w_out) = 0;
-  /// Finishes the sums and returns them as one array, to be added up over processes in place.
-  virtual std::span<double> end_pass() = 0;
-  /// The same where nobody adds to the sums: a device keeps those that are not asked for.
-  virtual void finish_pass() { end_pass(); }
+  /// Closes the sums and gives them, to be added up over processes in place: where the backend
+  /// computes, if `memory` asks for a device and it has one, and in the host's memory otherwise.
+  /// Whoever wants none calls finish_pass alone, and a device's sums then stay where they are.
+  virtual PassSums end_pass(Memory memory) = 0;
+  /// Ends every pass: what is asked for from here on follows from the sums as they are now.
+  virtual void finish_pass() = 0;
 
   /// Row sums of the last pass, by fit.
   [[nodiscard]] virtual std::vector<RowSums> row_sums() const = 0;

@@ -4,11 +4,14 @@
 #include <pybind11/typing.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -47,6 +50,21 @@ Compute parse_compute(const std::string& name) {
   throw Error(ErrorKind::kValue, "unknown compute '" + name + "'; expected full, bfloat16 or auto");
 }
 
+/// Number of the CUDA device that "cuda:N" names, -1 of "cuda" and nothing of "cpu".
+std::optional<int> parse_device(std::string_view name) {
+  constexpr std::string_view kCuda = "cuda";
+  if (name == "cpu") return std::nullopt;
+  if (name == kCuda) return -1;
+  int number = -1;
+  if (name.starts_with(kCuda) && name.substr(kCuda.size()).starts_with(':')) {
+    const char* const end = name.data() + name.size();
+    const auto read = std::from_chars(name.data() + kCuda.size() + 1, end, number);
+    if (read.ec == std::errc{} && read.ptr == end && number >= 0) return number;
+  }
+  throw Error(ErrorKind::kValue,
+              "unknown device '" + std::string(name) + "'; expected cpu, cuda or cuda:N");
+}
+
 /// A problem, its data and its factors on one device. Argument checks hold the GIL, work does not.
 class Engine {
  public:
@@ -55,9 +73,12 @@ class Engine {
          const std::string& device, bool float64, int threads, double tolerance,
          const std::vector<bool>& fixed, bool unit_rows, double group_penalty,
          const std::optional<RowTerms>& row_terms, std::optional<Reduce> reduce,
-         std::optional<Exchange> exchange)
-      : source_(source), device_(device), reducer_(std::move(reduce), std::move(exchange)) {
-    if (source.device() && device != "cuda") {
+         std::optional<Exchange> exchange, bool reduce_on_device)
+      : source_(source),
+        cuda_device_(parse_device(device)),
+        reducer_(std::move(reduce), std::move(exchange),
+                 reduce_on_device ? Memory::kDevice : Memory::kHost) {
+    if (source.device() && !cuda_device_) {
       throw Error(ErrorKind::kValue, "the source is on a CUDA device; expected device='cuda'");
     }
     const std::size_t views = source.columns().size();
@@ -85,7 +106,7 @@ class Engine {
     options_.threads = threads;
     options_.tolerance = tolerance;
     options_.float64 = float64;
-    options_.device = source.device().value_or(-1);
+    options_.device = source.device().value_or(cuda_device_.value_or(-1));
     options_.check_interrupt = raise_pending_signals;
     make_backend();
   }
@@ -149,7 +170,7 @@ class Engine {
     {
       const py::gil_scoped_release unlocked;
       backend_->begin_pass(PassMode::kFit);
-      if (!sums.empty() && sums.size() != backend_->end_pass().size()) {
+      if (!sums.empty() && sums.size() != backend_->end_pass(Memory::kHost).numbers.size()) {
         throw Error(ErrorKind::kValue, "these sums are of another problem");
       }
       trace = als_online(*backend_, problem_, data(), reducer_, options, sums);
@@ -210,7 +231,7 @@ class Engine {
  private:
   /// Where the device finds the rows.
   [[nodiscard]] BlockSource& data() {
-    return device_ == "cuda" ? source_.on_cuda(options_) : source_.source();
+    return cuda_device_ ? source_.on_cuda(options_) : source_.source();
   }
 
   [[nodiscard]] py::array_t<double> factor(Factor factor, int view) const {
@@ -237,8 +258,8 @@ class Engine {
   }
 
   void make_backend() {
-    backend_ = device_ == "cuda" ? make_cuda_backend(problem_, options_)
-                                 : make_cpu_backend(problem_, options_);
+    backend_ =
+        cuda_device_ ? make_cuda_backend(problem_, options_) : make_cpu_backend(problem_, options_);
   }
 
   /// A backend of all fits with the factors that a fit which dropped some ended with.
@@ -330,7 +351,7 @@ class Engine {
     const DType dtype = float64() ? DType::kFloat64 : DType::kFloat32;
     const bool fits = view.rows == problem_.rows && view.columns == problem_.total_rank() &&
                       view.row_stride == view.columns && view.dtype == dtype && matrix.writable();
-    if (!fits || device_ != "cuda") {
+    if (!fits || !cuda_device_) {
       throw Error(ErrorKind::kValue,
                   "an output on a CUDA device must be a writable row-major matrix of the engine's "
                   "rows, components and compute type, and the engine must be on that device");
@@ -354,7 +375,7 @@ class Engine {
   }
 
   PySource& source_;
-  std::string device_;
+  std::optional<int> cuda_device_;
   Problem problem_;
   BackendOptions options_;
   std::unique_ptr<Backend> backend_;
@@ -419,16 +440,19 @@ void register_engine(py::module_& module) {
           py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
                    const std::vector<double>&, const std::vector<double>&, const std::string&, bool,
                    int, double, const std::vector<bool>&, bool, double,
-                   const std::optional<RowTerms>&, std::optional<Reduce>,
-                   std::optional<Exchange>>(),
+                   const std::optional<RowTerms>&, std::optional<Reduce>, std::optional<Exchange>,
+                   bool>(),
           py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
           py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
           py::arg("threads"), py::arg("tolerance") = 0.0, py::arg("fixed") = std::vector<bool>{},
           py::arg("unit_rows") = false, py::arg("group_penalty") = 0.0,
           py::arg("row_terms") = py::none(), py::arg("reduce") = py::none(),
-          py::arg("exchange") = py::none(), py::keep_alive<1, 2>(),
-          "`reduce` adds up an array of float64 over all processes, in place, and `exchange` gives "
-          "the bytes of all of them; without these there is one process.")
+          py::arg("exchange") = py::none(), py::arg("reduce_on_device") = false,
+          py::keep_alive<1, 2>(),
+          "`device` is cpu, cuda or cuda:N. `reduce` adds up an array of float64 over all "
+          "processes, in place, and `exchange` gives the bytes of all of them; without these there "
+          "is one process. With `reduce_on_device` the array is a DeviceMatrix of one row where "
+          "the sums are on a CUDA device.")
       .def_property_readonly("n_rows", &Engine::rows)
       .def_property_readonly("float64", &Engine::float64, "Whether products are in float64.")
       .def("set_h", &Engine::set_h, py::arg("view"), py::arg("h"))

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
+
 __all__ = ["Json", "Processes"]
 
 Json: TypeAlias = Any
@@ -54,16 +56,25 @@ class Processes:
         return nullcontext()
 
     @property
-    def reduce(self) -> Callable[[npt.NDArray[np.float64]], None] | None:
+    def reduce(self) -> Callable[[npt.NDArray[np.float64] | _core.DeviceMatrix], None] | None:
         """What adds up the sums of a pass in place; None where there is nothing to add."""
         return None
+
+    @property
+    def reduces_on_device(self) -> bool:
+        """Whether `reduce` would rather have sums that a CUDA device has, where they are."""
+        return False
+
+    def device(self, kind: str) -> str:
+        """Return which device of a kind this process computes on: ``"cuda:1"`` of ``"cuda"``."""
+        return kind
 
     @property
     def exchange(self) -> Callable[[bytes], list[bytes]] | None:
         """What gives the bytes of every process to all; None where there are no others."""
         return None
 
-    def all_reduce(self, sums: npt.NDArray[np.float64]) -> None:
+    def all_reduce(self, sums: npt.NDArray[np.float64] | _core.DeviceMatrix) -> None:
         """Add up an array of float64 over all processes, in place, with the same bits on all."""
 
     def barrier(self) -> None:

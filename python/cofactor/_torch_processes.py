@@ -22,6 +22,8 @@ __all__ = ["TorchProcesses"]
 
 # How often a process that waits looks whether another has failed.
 _LOOK = 0.25
+# How often one that waits for a GPU looks whether that is done.
+_GLANCE = 2e-5
 # How long one that has failed waits for the others to hear why, and one that has lost a connection
 # for the reason: whoever keeps the store may be gone afterwards.
 _GRACE = 3.0
@@ -36,7 +38,9 @@ class TorchProcesses(Processes):
     """The processes of the default group.
 
     Messages go through a backend of their own, so that they never meet those of the caller, and so
-    that buffers of the CPU have one whatever the caller's is. It is made at the first message.
+    that buffers of the CPU have one whatever the caller's is. It is made at the first message. Sums
+    that lie on a GPU go through the group's own NCCL, where it has that and every rank a GPU of its
+    own: torch lets a process have one.
 
     Parameters
     ----------
@@ -58,6 +62,7 @@ class TorchProcesses(Processes):
         self._store: Any = None
         self._timeout = timeout
         self._backend: Any = None
+        self._own_gpu: bool | None = None  # whether every rank has one; None: not asked yet
         self._name = "cofactor"
         self._depth = 0
         self._has_pending = False
@@ -86,20 +91,54 @@ class TorchProcesses(Processes):
             self._depth = 0
 
     @property
-    def reduce(self) -> Callable[[npt.NDArray[np.float64]], None]:
+    def reduce(self) -> Callable[[npt.NDArray[np.float64] | _core.DeviceMatrix], None]:
         """What adds up the sums of a pass in place."""
         return self.all_reduce
+
+    @property
+    def reduces_on_device(self) -> bool:
+        """Whether the group has NCCL, and every rank a GPU of its own; the same on all ranks."""
+        if self._own_gpu is None:
+            place = None
+            if "cuda:nccl" in self._dist.get_backend_config().split(","):
+                place = [socket.gethostname(), self._torch.cuda.current_device()]
+            places = self.gather(place)
+            distinct = {tuple(one) for one in places if one is not None}
+            self._own_gpu = len(distinct) == self.size
+        return self._own_gpu
+
+    def device(self, kind: str) -> str:
+        """Return the GPU that torch has selected in this thread, where a GPU is asked for."""
+        if kind == "cuda" and self._torch.cuda.is_available():
+            return f"cuda:{self._torch.cuda.current_device()}"
+        return kind
 
     @property
     def exchange(self) -> Callable[[bytes], list[bytes]]:
         """What gives the bytes of every process to all."""
         return self.gather_bytes
 
-    def all_reduce(self, sums: npt.NDArray[np.float64]) -> None:
+    def all_reduce(self, sums: npt.NDArray[np.float64] | _core.DeviceMatrix) -> None:
         """Add up an array over all processes, in place: one message."""
-        tensor = self._torch.from_numpy(sums)
         self.n_reduced += 1
-        self._send(sums.nbytes, "allreduce", [tensor])
+        if isinstance(sums, np.ndarray):
+            self._send(sums.nbytes, "allreduce", [self._torch.from_numpy(sums)])
+        else:
+            self._all_reduce_on_device(sums)
+
+    def _all_reduce_on_device(self, sums: _core.DeviceMatrix) -> None:
+        """Add up sums where they lie, and wait until they are there."""
+        # NCCL would wait for a rank that is gone until its watchdog ends the process.
+        self.barrier()
+        tensor = self._torch.as_tensor(_OnDevice(sums), device=f"cuda:{sums.device}")
+        self._carry(
+            tensor.nbytes,
+            lambda: self._dist.all_reduce(tensor, async_op=True),
+            self._has_ended_on_device,
+            tensor,
+        )
+        # What carried it only makes torch's stream wait.
+        self._torch.cuda.current_stream(tensor.device).synchronize()
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
@@ -186,19 +225,34 @@ class TorchProcesses(Processes):
         return self._torch.from_numpy(array.reshape(-1).view(np.uint8))
 
     def _send(self, n_bytes: int, operation: str, *arguments: Any) -> None:
-        """Start a collective operation and wait for it."""
+        """Start a collective operation of the own backend and wait for it."""
         if self._backend is None:
             self._open()
+        self._carry(
+            n_bytes,
+            lambda: getattr(self._backend, operation)(*arguments),
+            self._has_ended,
+            *arguments,
+        )
+
+    def _carry(
+        self,
+        n_bytes: int,
+        start: Callable[[], Any],
+        has_ended: Callable[[Any], bool],
+        *buffers: Any,
+    ) -> None:
+        """Start a message and wait until it has ended, or until there is a reason not to."""
         self.n_messages += 1
         self.n_bytes += n_bytes
         deadline = time.monotonic() + self._timeout
         work: Any = None
         try:
             try:
-                work = getattr(self._backend, operation)(*arguments)
+                work = start()
             except RuntimeError as error:
                 self._lost(error)
-            while not self._has_ended(work):
+            while not has_ended(work):
                 self._raise_told()
                 if time.monotonic() > deadline:
                     raise DistributedError(
@@ -207,7 +261,7 @@ class TorchProcesses(Processes):
                     )
         except BaseException:
             self._has_pending = True
-            _PENDING.append((work, arguments))
+            _PENDING.append((work, buffers))
             raise
 
     def _has_ended(self, work: Any) -> bool:
@@ -221,6 +275,18 @@ class TorchProcesses(Processes):
                 work.wait()
             except RuntimeError as error:
                 self._lost(error)
+        return True
+
+    def _has_ended_on_device(self, work: Any) -> bool:
+        until = time.monotonic() + _LOOK
+        while not work.is_completed():
+            if time.monotonic() > until:
+                return False
+            time.sleep(_GLANCE)
+        try:
+            work.wait()
+        except RuntimeError as error:
+            self._lost(error)
         return True
 
     def _open(self) -> None:
@@ -281,6 +347,19 @@ class TorchProcesses(Processes):
         if not self._has_pending:
             # Closes the connections, which ends what others have pending on them.
             self._backend = None
+
+
+class _OnDevice:
+    """Numbers of float64 on a CUDA device, for a library that asks where they are."""
+
+    def __init__(self, sums: _core.DeviceMatrix) -> None:
+        self._owner = sums
+        self.__cuda_array_interface__ = {
+            "shape": sums.shape,
+            "typestr": "<f8",
+            "data": (sums.address, not sums.writable),
+            "version": 3,
+        }
 
 
 def _short(value: Json) -> str:

@@ -74,7 +74,10 @@ class _State:
 
 
 def init_process_group(timeout: float = DEFAULT_TIMEOUT) -> bool:
-    """Join the processes that torchrun has started, with gloo.
+    """Join the processes that torchrun has started, with gloo and, where there are GPUs, NCCL.
+
+    Each process selects the GPU of its ``LOCAL_RANK`` with :func:`torch.cuda.set_device`, which a
+    fit with ``device="cuda"`` then computes on.
 
     Parameters
     ----------
@@ -115,7 +118,7 @@ def init_process_group(timeout: float = DEFAULT_TIMEOUT) -> bool:
             store, own_rank, world_size = next(dist.rendezvous("env://", timeout=limit))
             word = meet(store, own_rank, world_size, timeout, "the process group")
             dist.init_process_group(
-                "gloo",
+                _select_gpu(),
                 store=dist.PrefixStore(word, store),
                 rank=own_rank,
                 world_size=world_size,
@@ -127,6 +130,15 @@ def init_process_group(timeout: float = DEFAULT_TIMEOUT) -> bool:
                 f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {error}"
             ) from error
     return bool(dist.get_world_size() > 1)
+
+
+def _select_gpu() -> str:
+    """Select the GPU of this process, if torch knows any, and return the backends of the group."""
+    torch = require("torch", "capture", "work on several processes")
+    if not torch.cuda.is_available():
+        return "gloo"
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return "cpu:gloo,cuda:nccl" if torch.distributed.is_nccl_available() else "gloo"
 
 
 def processes() -> Processes:

@@ -855,7 +855,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             l2_w=penalties.l2_w,
             l1_h=[penalties.l1_h[name] for name in names],
             l2_h=[penalties.l2_h[name] for name in names],
-            device="cuda" if views.on_device else self._device(),
+            device=views.processes.device("cuda" if views.on_device else self._device()),
             float64=views.is_float64 or self.compute == "float64",
             threads=self.n_threads or 0,
             fixed=[name in fixed for name in names],
@@ -864,6 +864,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             row_terms=views.terms.core(),
             reduce=views.processes.reduce,
             exchange=views.processes.exchange,
+            reduce_on_device=views.processes.reduces_on_device,
         )
 
     def _device(self) -> str:

@@ -35,7 +35,8 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::span<const double> group_norms() const override { return norms_.current(); }
   void begin_pass(PassMode mode) override;
   void process(const Block& block, void* w_out) override;
-  std::span<double> end_pass() override;
+  PassSums end_pass(Memory memory) override;
+  void finish_pass() override;
   [[nodiscard]] std::vector<RowSums> row_sums() const override;
   [[nodiscard]] std::span<const double> c(int view) const override;
   [[nodiscard]] std::span<const double> s(int view) const override;

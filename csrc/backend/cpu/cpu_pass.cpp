@@ -387,7 +387,15 @@ void CpuBackend<T>::close_panel(const ViewState& state, std::int64_t chunk, doub
 }
 
 template <class T>
-std::span<double> CpuBackend<T>::end_pass() {
+PassSums CpuBackend<T>::end_pass(Memory /*memory*/) {
+  finish_pass();
+  // Encoding leaves the S_v, which come last, at zero.
+  const std::int64_t used = mode_ == PassMode::kEncode ? layout_.s(0) : layout_.size();
+  return {{sums_.data(), static_cast<std::size_t>(used)}};
+}
+
+template <class T>
+void CpuBackend<T>::finish_pass() {
   if (next_row_ % kPanelRows != 0 && mode_ != PassMode::kResidual) {
     const auto close = [&](ViewState& state, double* sums, double scale) {
       run(state.sum_chunks,
@@ -402,9 +410,7 @@ std::span<double> CpuBackend<T>::end_pass() {
       close(w_views_[static_cast<std::size_t>(index)], sums_.data() + layout_.c(index), 1.0);
     }
   }
-  // Encoding leaves the S_v, which come last, at zero.
-  const std::int64_t used = mode_ == PassMode::kEncode ? layout_.s(0) : layout_.size();
-  return {sums_.data(), static_cast<std::size_t>(used)};
+  next_row_ = 0;  // no panel is open
 }
 
 template <class T>

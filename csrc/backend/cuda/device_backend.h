@@ -43,7 +43,7 @@ class DeviceBackend final : public Backend {
   void set_precision(Precision precision) override;
   void begin_pass(PassMode mode) override;
   void process(const Block& block, void* w_out) override;
-  std::span<double> end_pass() override;
+  PassSums end_pass(Memory memory) override;
   void finish_pass() override;
   [[nodiscard]] std::vector<RowSums> row_sums() const override;
   [[nodiscard]] std::span<const double> c(int view) const override;
@@ -111,7 +111,6 @@ class DeviceBackend final : public Backend {
   void choose_chunk();
   void download_sums(std::int64_t first, std::int64_t end) const;
   void gram_of(const ViewState& state, Factor which, int fit, double* to) const;
-  void upload_sums() const;
   /// to[j][i] = from[i][j] for rows of `from_stride` numbers.
   template <class From>
   void transpose(const From* from, std::int64_t rows, std::int64_t columns,
@@ -154,7 +153,12 @@ class DeviceBackend final : public Backend {
 
   Array<double> sums_;
   PinnedArray<Runtime, double> host_sums_;
-  mutable bool sums_differ_ = false;   ///< the host's may have been added to
+  enum class Sums {
+    kOpen,      ///< rows are being added
+    kOnDevice,  ///< closed
+    kOnHost,    ///< closed, and copied to where others may have added to them
+  };
+  Sums state_of_sums_ = Sums::kOnDevice;
   mutable bool has_all_sums_ = false;  ///< the host has the S_v too
   Array<double> row_lanes_;
   Array<std::int32_t> fits_;  ///< first component of every fit, and behind them all

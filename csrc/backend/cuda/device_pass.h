@@ -22,7 +22,8 @@ void DeviceBackend<Runtime, T>::begin_pass(PassMode mode) {
   next_row_ = 0;
   waiting_rows_ = 0;
   timings_.clear();
-  sums_differ_ = has_all_sums_ = false;
+  state_of_sums_ = Sums::kOpen;
+  has_all_sums_ = false;
   runtime_.clear(sums_.data(), sums_.bytes(), runtime_.compute());
   runtime_.clear(row_lanes_.data(), row_lanes_.bytes(), runtime_.compute());
   for (std::size_t v = 0; v < views_.size(); ++v) {
@@ -395,25 +396,37 @@ void DeviceBackend<Runtime, T>::download_sums(std::int64_t first, std::int64_t e
 }
 
 template <class Runtime, class T>
-std::span<double> DeviceBackend<Runtime, T>::end_pass() {
+PassSums DeviceBackend<Runtime, T>::end_pass(Memory memory) {
   const auto active = runtime_.activate();
   close_sums();
   // Encoding leaves the S_v, which come last, at zero.
   const std::int64_t used = mode_ == PassMode::kEncode ? layout_.s(0) : layout_.size();
-  download_sums(0, used);
+  const bool here = memory == Memory::kDevice;
+  if (!here) download_sums(0, used);
+  // From any stream, and from the host, they are there.
   runtime_.synchronise(runtime_.compute());
-  choose_chunk();
-  std::fill(host_sums_.data() + used, host_sums_.data() + layout_.size(), 0.0);
-  sums_differ_ = has_all_sums_ = true;
-  return {host_sums_.data(), static_cast<std::size_t>(used)};
+  state_of_sums_ = here ? Sums::kOnDevice : Sums::kOnHost;
+  const std::span<double> numbers(here ? sums_.data() : host_sums_.data(),
+                                  static_cast<std::size_t>(used));
+  return {numbers, memory, here ? runtime_.device() : -1};
 }
 
 template <class Runtime, class T>
 void DeviceBackend<Runtime, T>::finish_pass() {
   const auto active = runtime_.activate();
-  close_sums();
-  download_sums(0, layout_.s(0));
+  if (state_of_sums_ == Sums::kOpen) close_sums();
+  // The host's S_v are copied once they are asked for.
+  const std::int64_t small = layout_.s(0);
+  if (state_of_sums_ == Sums::kOnHost) {
+    const std::int64_t used = mode_ == PassMode::kEncode ? small : layout_.size();
+    runtime_.copy_in(sums_.data(), host_sums_.data(),
+                     static_cast<std::size_t>(used) * sizeof(double), runtime_.compute());
+  } else {
+    download_sums(0, small);
+  }
   runtime_.synchronise(runtime_.compute());
+  has_all_sums_ = state_of_sums_ == Sums::kOnHost && mode_ != PassMode::kEncode;
+  state_of_sums_ = Sums::kOnDevice;
   choose_chunk();
 }
 

@@ -51,16 +51,8 @@ std::span<const double> DeviceBackend<Runtime, T>::gram(int fit) const {
 }
 
 template <class Runtime, class T>
-void DeviceBackend<Runtime, T>::upload_sums() const {
-  if (!sums_differ_) return;
-  runtime_.copy_in(sums_.data(), host_sums_.data(), sums_.bytes(), runtime_.compute());
-  sums_differ_ = false;
-}
-
-template <class Runtime, class T>
 void DeviceBackend<Runtime, T>::solve_h() {
   const auto active = runtime_.activate();
-  upload_sums();
   // Views with the same C and ridge have the same matrices.
   int last_c = -1;
   double last_ridge = 0;
@@ -150,7 +142,6 @@ void DeviceBackend<Runtime, T>::solve_unit_rows(int view, int fit) {
 template <class Runtime, class T>
 std::vector<std::vector<ViewTerms>> DeviceBackend<Runtime, T>::terms() const {
   const auto active = runtime_.activate();
-  upload_sums();
   const int fits = problem_.num_fits(), num_views = problem_.num_views();
   double* to = terms_.data();
   for (int v = 0; v < num_views; ++v) {

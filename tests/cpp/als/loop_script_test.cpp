@@ -45,7 +45,8 @@ class ScriptedBackend final : public Backend {
     }
   }
   void process(const Block&, void*) override {}
-  std::span<double> end_pass() override { return sums_; }
+  PassSums end_pass(Memory /*memory*/) override { return {sums_}; }
+  void finish_pass() override {}
   [[nodiscard]] std::vector<RowSums> row_sums() const override {
     return std::vector<RowSums>(script_.size());
   }

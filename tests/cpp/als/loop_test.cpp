@@ -17,11 +17,11 @@ using testing::Wide;
 class CountingReducer final : public Reducer {
  public:
   [[nodiscard]] bool adds() const override { return true; }
-  void all_reduce(std::span<double> sums) override {
+  void all_reduce(const PassSums& sums) override {
     ++calls;
     // A pass that sums no S_v has less to add up.
-    EXPECT_TRUE(size == 0 || sums.size() <= size);
-    size = std::max(size, sums.size());
+    EXPECT_TRUE(size == 0 || sums.numbers.size() <= size);
+    size = std::max(size, sums.numbers.size());
   }
   int calls = 0;
   std::size_t size = 0;

@@ -21,15 +21,15 @@ class PairReducer final : public Reducer {
   PairReducer(Shared& shared, int rank) : shared_(shared), rank_(rank) {}
 
   [[nodiscard]] bool adds() const override { return true; }
-  void all_reduce(std::span<double> sums) override {
-    shared_.sums[rank_] = sums;
+  void all_reduce(const PassSums& sums) override {
+    shared_.sums[rank_] = sums.numbers;
     shared_.barrier.arrive_and_wait();
-    std::vector<double> total(sums.size());
-    for (std::size_t i = 0; i < sums.size(); ++i) {
+    std::vector<double> total(sums.numbers.size());
+    for (std::size_t i = 0; i < total.size(); ++i) {
       total[i] = shared_.sums[0][i] + shared_.sums[1][i];
     }
     shared_.barrier.arrive_and_wait();
-    std::copy(total.begin(), total.end(), sums.begin());
+    std::copy(total.begin(), total.end(), sums.numbers.begin());
   }
   [[nodiscard]] std::vector<Bytes> gather(const Bytes& own) override {
     shared_.bytes[rank_] = own;

@@ -64,8 +64,9 @@ struct Session {
     while (source.next(block)) {
       backend->process(block, out.data() + block.first_row * k);
     }
-    const std::span<const double> result = backend->end_pass();
+    const std::span<const double> result = backend->end_pass(Memory::kHost).numbers;
     sums.assign(result.begin(), result.end());
+    backend->finish_pass();
     std::copy(out.begin(), out.end(), w.values.begin());
   }
 

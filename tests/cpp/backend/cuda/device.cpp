@@ -64,7 +64,7 @@ class UploadingBackend final : public Backend {
   void set_precision(Precision precision) override { inner_.set_precision(precision); }
   void begin_pass(PassMode mode) override { inner_.begin_pass(mode); }
   void process(const Block& block, void* w_out) override { inner_.process(upload(block), w_out); }
-  std::span<double> end_pass() override { return inner_.end_pass(); }
+  PassSums end_pass(Memory memory) override { return inner_.end_pass(memory); }
   void finish_pass() override { inner_.finish_pass(); }
   [[nodiscard]] std::vector<RowSums> row_sums() const override { return inner_.row_sums(); }
   [[nodiscard]] std::span<const double> c(int view) const override { return inner_.c(view); }
@@ -128,6 +128,7 @@ class StreamedProblem final : public Streamed {
         source_(runtime_, source, upload) {}
   [[nodiscard]] Backend& backend() override { return backend_; }
   [[nodiscard]] BlockSource& source() override { return source_; }
+  [[nodiscard]] Device& runtime() override { return runtime_; }
 
  private:
   Device runtime_;

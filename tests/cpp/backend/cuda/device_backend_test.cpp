@@ -37,15 +37,21 @@ struct Outcome {
   std::vector<double> w;
 };
 
-Outcome fit(const Coupled& data, Backend& backend, BlockSource& source) {
+std::vector<double> sum_of_squares(const Coupled& data, int processes) {
+  std::vector<double> result = data.sum_of_squares();
+  for (double& number : result) number *= processes;
+  return result;
+}
+
+Outcome fit(const Coupled& data, Backend& backend, BlockSource& source, Reducer& reducer,
+            int processes) {
   for (int v = 0; v < data.problem.num_views(); ++v) {
     backend.set_input(v, data.start[static_cast<std::size_t>(v)].values.data());
   }
   AlsOptions options;
   options.max_iterations = kIterations;
   options.tolerance = 0;
-  options.sum_of_squares = data.sum_of_squares();
-  Reducer reducer;
+  options.sum_of_squares = sum_of_squares(data, processes);
   Outcome outcome;
   const FitResult result = als_fit(backend, data.problem, source, reducer, options);
   outcome.losses = result.fits[0].losses;
@@ -58,7 +64,7 @@ Outcome fit(const Coupled& data, Backend& backend, BlockSource& source) {
   MemorySink sink(is_double ? static_cast<void*>(outcome.w.data()) : singles.data(),
                   static_cast<std::size_t>(data.problem.total_rank() * backend.compute_size()));
   outcome.encoded_losses =
-      als_encode(backend, data.problem, source, reducer, data.sum_of_squares(), false, &sink)
+      als_encode(backend, data.problem, source, reducer, options.sum_of_squares, false, &sink)
           .losses;
   if (!is_double) std::copy(singles.begin(), singles.end(), outcome.w.begin());
   for (int v = 0; v < data.problem.num_views(); ++v) {
@@ -69,6 +75,43 @@ Outcome fit(const Coupled& data, Backend& backend, BlockSource& source) {
   return outcome;
 }
 
+Outcome fit(const Coupled& data, Backend& backend, BlockSource& source) {
+  Reducer reducer;
+  return fit(data, backend, source, reducer, 1);
+}
+
+/// Stands for three processes with the same rows. Sums on the device are read and written on a
+/// stream of its own, as a library that takes device memory has one.
+class RepeatingReducer final : public Reducer {
+ public:
+  static constexpr int kProcesses = 3;
+  RepeatingReducer(cuda::emulation::HostRuntime& runtime, Memory memory)
+      : runtime_(runtime), stream_(runtime.make_stream()), memory_(memory) {}
+  [[nodiscard]] bool adds() const override { return true; }
+  [[nodiscard]] Memory memory() const override { return memory_; }
+  void all_reduce(const PassSums& sums) override {
+    ++calls;
+    EXPECT_EQ(sums.memory, memory_);
+    EXPECT_EQ(sums.device, memory_ == Memory::kDevice ? runtime_.device() : -1);
+    if (memory_ == Memory::kHost) {
+      for (double& number : sums.numbers) number *= kProcesses;
+      return;
+    }
+    std::vector<double> numbers(sums.numbers.size());
+    runtime_.copy_out(numbers.data(), sums.numbers.data(), sums.numbers.size_bytes(), stream_);
+    runtime_.synchronise(stream_);
+    for (double& number : numbers) number *= kProcesses;
+    runtime_.copy_in(sums.numbers.data(), numbers.data(), sums.numbers.size_bytes(), stream_);
+    runtime_.synchronise(stream_);
+  }
+  int calls = 0;
+
+ private:
+  cuda::emulation::HostRuntime& runtime_;
+  cuda::emulation::HostRuntime::Stream stream_;
+  Memory memory_;
+};
+
 class DeviceBackendTest : public testing::RandomTest, public ::testing::WithParamInterface<bool> {
  protected:
   static BackendOptions options() {
@@ -77,6 +120,9 @@ class DeviceBackendTest : public testing::RandomTest, public ::testing::WithPara
     result.float64 = GetParam();
     return result;
   }
+  /// Between losses, of ||X||^2: solves end within 1e-5 and, in float64, 1e-10, and each takes over
+  /// what the one before has left.
+  static double allowed_difference() { return GetParam() ? 1e-9 : 1e-4; }
 };
 
 TEST_P(DeviceBackendTest, LossesAreThoseOfTheCpuAtEveryIteration) {
@@ -88,9 +134,7 @@ TEST_P(DeviceBackendTest, LossesAreThoseOfTheCpuAtEveryIteration) {
   const auto device = testing::make_streamed(data.problem, options(), rows, {}, 1);
   const Outcome actual = fit(data, device->backend(), device->source());
   ASSERT_EQ(actual.losses.size(), expected.losses.size());
-  // Of ||X||^2, as solves end within 1e-5 and, in float64, 1e-10, and each takes over what the one
-  // before has left.
-  const double allowed = GetParam() ? 1e-9 : 1e-4;
+  const double allowed = allowed_difference();
   for (std::size_t i = 0; i < expected.losses.size(); ++i) {
     EXPECT_NEAR(actual.losses[i], expected.losses[i], allowed) << i;
   }
@@ -119,6 +163,35 @@ TEST_P(DeviceBackendTest, BitsDoNotDependOnHowRowsComeToTheDevice) {
       EXPECT_TRUE(testing::same_bits_of(outcome.h[v].values, first->h[v].values));
     }
   }
+}
+
+TEST_P(DeviceBackendTest, SumsAreAddedUpWhereTheReducerWantsThem) {
+  const Coupled data = make_data(random);
+  MatrixSource all = data.source(300);
+  const auto single = testing::make_streamed(data.problem, options(), all, {}, 1);
+  const Outcome expected = fit(data, single->backend(), single->source());
+  std::vector<Outcome> outcomes;
+  for (const Memory memory : {Memory::kHost, Memory::kDevice}) {
+    MatrixSource rows = data.source(300);
+    const auto device = testing::make_streamed(data.problem, options(), rows, {}, 1);
+    RepeatingReducer reducer(device->runtime(), memory);
+    outcomes.push_back(
+        fit(data, device->backend(), device->source(), reducer, RepeatingReducer::kProcesses));
+    EXPECT_EQ(reducer.calls, kIterations + 1);
+    // The host has the sums of all processes, too.
+    double c = 0;
+    for (std::size_t i = 0; i < outcomes.back().w.size(); i += 3) {
+      c += outcomes.back().w[i] * outcomes.back().w[i];
+    }
+    EXPECT_NEAR(device->backend().c(kEveryRow)[0], RepeatingReducer::kProcesses * c, 1e-5 * c);
+  }
+  // As many rows again change no factor, and rounding moves losses as between backends.
+  for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+    EXPECT_NEAR(outcomes[0].losses[i], expected.losses[i], allowed_difference());
+  }
+  EXPECT_TRUE(testing::same_bits_of(outcomes[0].losses, outcomes[1].losses));
+  EXPECT_TRUE(testing::same_bits_of(outcomes[0].encoded_losses, outcomes[1].encoded_losses));
+  EXPECT_TRUE(testing::same_bits_of(outcomes[0].w, outcomes[1].w));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, DeviceBackendTest, ::testing::Bool(), testing::name_of_type);

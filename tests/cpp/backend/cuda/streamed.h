@@ -4,6 +4,7 @@
 
 #include "als/block_source.h"
 #include "backend/backend.h"
+#include "backend/cuda/emulation/host_runtime.h"
 #include "backend/cuda/upload_source.h"
 
 namespace cofactor::testing {
@@ -14,6 +15,7 @@ class Streamed {
   virtual ~Streamed() = default;
   [[nodiscard]] virtual Backend& backend() = 0;
   [[nodiscard]] virtual BlockSource& source() = 0;
+  [[nodiscard]] virtual cuda::emulation::HostRuntime& runtime() = 0;
 };
 
 [[nodiscard]] std::unique_ptr<Streamed> make_streamed(const Problem& problem,

@@ -185,6 +185,7 @@ class HostRuntime {
   [[nodiscard]] DeviceLimits limits() const {
     return {4, std::int64_t{1} << 20, static_cast<std::int64_t>(kMostSharedBytes)};
   }
+  [[nodiscard]] int device() const { return 0; }
   /// Of memory of the device.
   [[nodiscard]] std::int64_t used() const { return used_; }
 
