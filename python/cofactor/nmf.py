@@ -122,8 +122,9 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     compute : {"float32", "bfloat16", "auto", "float64"}, default="float32"
         What the two products of a pass are computed in; sums that cross panels of rows are in
         float64 always. "float32" becomes "float64" as soon as a view is float64. "bfloat16"
-        rounds values and factors to eight bits where they are multiplied, which machines with
-        units for that do about twice as fast and others emulate; losses on the way take the
+        rounds values and factors to eight bits where they are multiplied, which AMD's machines
+        do about twice as fast from Zen 4 on; Intel's have a slower unit, where "float32" is
+        faster, and others emulate it. Losses on the way take the
         rounding errors of the values for independent. "auto" does that while a pass still lowers
         the objective by more than 1e-4, and finishes in "float32". The final W and
         `reconstruction_err_` are never rounded.
