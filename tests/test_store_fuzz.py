@@ -26,7 +26,7 @@ few = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-many = settings(few, max_examples=5_000)  # with both ways of changing, 10,000
+many = settings(few, max_examples=10_000)
 
 
 class Arena:
