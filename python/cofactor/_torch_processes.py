@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import json
 import socket
 import time
@@ -29,9 +31,6 @@ _GLANCE = 2e-5
 _GRACE = 3.0
 # Rows of all processes that rank 0 holds at a time while it collects them.
 _COLLECTED_BYTES = 64 << 20
-
-# Messages that never came to an end, and their buffers, which may still be written to.
-_PENDING: list[Any] = []
 
 
 class TorchProcesses(Processes):
@@ -261,7 +260,7 @@ class TorchProcesses(Processes):
                     )
         except BaseException:
             self._has_pending = True
-            _PENDING.append((work, buffers))
+            _keep_forever((self._backend, work, buffers))
             raise
 
     def _has_ended(self, work: Any) -> bool:
@@ -303,6 +302,7 @@ class TorchProcesses(Processes):
             if isinstance(error, DistributedError):
                 raise
             self._lost(error)
+        atexit.register(self._close)
         self.here = self.gather(socket.gethostname()).count(socket.gethostname())
 
     def _raise_told(self) -> None:
@@ -344,9 +344,26 @@ class TorchProcesses(Processes):
                 time.sleep(0.02)
         except RuntimeError:
             pass  # the store is gone, and with it whoever might have heard
+        self._close()
+
+    def _close(self) -> None:
+        """Close the connections, which ends what others have pending on them.
+
+        A thread of gloo lets go of the tensors of a message after whoever waits for it has gone on,
+        and needs Python for that. One that comes too late, while the interpreter ends, would abort
+        the process: closing waits for all of them. It would wait for a message that never came to
+        an end, too; the end of the process closes those connections.
+        """
         if not self._has_pending:
-            # Closes the connections, which ends what others have pending on them.
             self._backend = None
+
+
+def _keep_forever(what: object) -> None:
+    """Keep a message that never came to an end, what carries it and its buffers, still written to.
+
+    Even past the end of the interpreter: to let go of the backend is to wait for its messages.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(what))
 
 
 class _OnDevice:
