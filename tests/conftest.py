@@ -47,6 +47,12 @@ def pool() -> Iterator[Pool]:
     workers.close()
 
 
+@pytest.fixture
+def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let compute="auto" round, whatever the CPU is."""
+    monkeypatch.setattr(_core, "bfloat16_is_faster", lambda: True)
+
+
 @pytest.fixture(scope="module", params=["cpu", "cuda"])
 def auto_device(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test on every device, as what device="auto" stands for; skips CUDA without a device.

@@ -88,6 +88,7 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_a_fit_goes_on_where_it_was(tmp_path: Path, options: dict[str, Any]) -> None:
     X = data()

@@ -328,6 +328,7 @@ def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
     np.testing.assert_allclose(leading @ q @ q.T @ leading.T, np.eye(3), atol=1e-5)
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 @pytest.mark.parametrize("compute", ["auto", "bfloat16"])
 def test_a_rounded_compression_begins_as_well(compute: str) -> None:
     views = wide_views()

@@ -98,6 +98,7 @@ def test_terms_of_examples_go_with_many_fits() -> None:
             np.testing.assert_array_equal(fit.group_norms_, alone.group_norms_)
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 @pytest.mark.parametrize(
     "options", [{"penalty": "paper", "alpha_W": 0.1}, {"compute": "auto"}, {"compute": "bfloat16"}]
 )

@@ -487,6 +487,7 @@ def test_bfloat16_products_reach_the_loss_of_float32() -> None:
     assert rounded.W_.dtype == np.float32
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 def test_auto_finishes_in_float32() -> None:
     rng = np.random.default_rng(0)
     X = {"a": (rng.random((300, 3)) @ rng.random((3, 80))).astype(np.float32)}
@@ -500,6 +501,20 @@ def test_auto_finishes_in_float32() -> None:
     assert error["auto"] < 2 * error["float32"]
     # Factors of eight bits do not give data of 24.
     assert error["bfloat16"] > 3 * error["auto"]
+
+
+@pytest.mark.parametrize("init", ["compressed", "random"])
+def test_auto_rounds_only_where_that_is_faster(init: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = {"a": np.random.default_rng(0).random((1600, 2400), dtype=np.float32)}
+    losses = {}
+    for compute, faster in (("float32", True), ("auto", False), ("auto", True)):
+        monkeypatch.setattr(_core, "bfloat16_is_faster", lambda faster=faster: faster)
+        nmf = cf.CoupledNMF(
+            3, compute=compute, init=init, max_iter=3, tol=0, random_state=0, device="cpu"
+        ).fit(views)
+        losses[compute, faster] = nmf.loss_history_
+    assert losses["auto", False] == losses["float32", True]
+    assert losses["auto", True] != losses["float32", True]
 
 
 def test_compute_in_float64_of_float32_views() -> None:

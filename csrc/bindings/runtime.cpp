@@ -33,6 +33,9 @@ void register_runtime(pybind11::module_& module) {
         return names;
       },
       "Levels that this build holds and this machine runs, from plain to wide.");
+  module.def("bfloat16_is_faster", &bfloat16_is_faster,
+             "Whether the CPU kernels multiply bfloat16 faster than float32 on this kind of "
+             "processor.");
   module.def("default_threads", &default_threads,
              "Threads used where none are named: the limit of threadpoolctl, COFACTOR_NUM_THREADS, "
              "OMP_NUM_THREADS, then the CPUs left by affinity and cgroup quota.");

@@ -56,4 +56,14 @@ Level active_level() {
                                      " is not available; this machine and build offer: " + names);
 }
 
+bool bfloat16_is_faster() {
+#ifdef COFACTOR_X86
+  // Intel's cores do one such instruction where they do two of float32, which is as many
+  // operations; measured, with what rounding takes, they are slower.
+  return active_level() == Level::kAvx512BF16 && !__builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 }  // namespace cofactor

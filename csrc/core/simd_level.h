@@ -16,4 +16,9 @@ namespace cofactor {
 /// unknown or unsupported.
 [[nodiscard]] Level active_level();
 
+/// Whether kernels of the active level multiply bfloat16 faster than float32: whether there is a
+/// unit for it, and as wide as the one for float32. It follows from the kind of processor and not
+/// from a measurement, so that all machines of one kind decide the same.
+[[nodiscard]] bool bfloat16_is_faster();
+
 }  // namespace cofactor

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['CudaDevice', 'CudaInfo', 'DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'cuda_available', 'cuda_device_of', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
+__all__: list[str] = ['CudaDevice', 'CudaInfo', 'DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'bfloat16_is_faster', 'cuda_available', 'cuda_device_of', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
 class CudaDevice:
     """
     A GPU.
@@ -346,6 +346,10 @@ class MachinePeak:
         """
         Operations of multiply-adds in float32 at the active level.
         """
+def bfloat16_is_faster() -> bool:
+    """
+    Whether the CPU kernels multiply bfloat16 faster than float32 on this kind of processor.
+    """
 def cuda_available() -> bool:
     """
     Whether device='cuda' can work here.

@@ -126,7 +126,8 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         do about twice as fast from Zen 4 on; Intel's have a slower unit, where "float32" is
         faster, and others emulate it. Losses on the way take the
         rounding errors of the values for independent. "auto" does that while a pass still lowers
-        the objective by more than 1e-4, and finishes in "float32". The final W and
+        the objective by more than 1e-4, and finishes in "float32"; where rounded products are not
+        faster, on other CPUs than the above, it is "float32". The final W and
         `reconstruction_err_` are never rounded.
     acceleration : {"auto", "extrapolation"} or None, default="auto"
         "extrapolation" moves H on along its last step and takes that back when the objective
@@ -362,6 +363,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             {
                 **parameters_of(self.get_params(deep=False)),
                 "device": self._device(),
+                "products": products,
                 "H": arrays_digest(given),
                 "fixed": list(fixed),
                 "whether there is a checkpoint": checkpoint is not None,
@@ -884,8 +886,13 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "compute='bfloat16' got a float64 view; pass views of at most float32, or "
                 "compute='float64'"
             )
-        if self.compute in ("bfloat16", "auto") and not views.is_float64:
-            return self.compute
+        if views.is_float64:
+            return "full"
+        if self.compute == "bfloat16":
+            return "bfloat16"
+        on_cuda = views.on_device or self._device() == "cuda"
+        if self.compute == "auto" and (on_cuda or _core.bfloat16_is_faster()):
+            return "auto"
         return "full"
 
     def _progress(self) -> Callable[[_core.IterationInfo], None] | None:

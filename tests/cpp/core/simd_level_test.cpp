@@ -27,6 +27,13 @@ TEST(SimdLevelTest, EveryLevelHasItsName) {
   EXPECT_EQ(name_of(Level::kNeon), "neon");
 }
 
+TEST(SimdLevelTest, BFloat16IsFasterWithAUnitForItAlone) {
+  for (const Level level : supported_levels()) {
+    const ScopedEnvironment forced("COFACTOR_SIMD", std::string(name_of(level)).c_str());
+    if (level != Level::kAvx512BF16) EXPECT_FALSE(bfloat16_is_faster());
+  }
+}
+
 TEST(SimdLevelTest, ALevelComesWithTheNarrowerOnes) {
   const auto levels = supported_levels();
 #ifdef COFACTOR_ARM64
