@@ -9,12 +9,13 @@
 namespace cofactor::cuda {
 
 /// How many panels of rows go through all steps of a pass together. Fewer find the rows in the
-/// device's cache when they are read again; more keep its multiprocessors busier. A long pass tries
-/// a few sizes in turn and measures them; a short one takes the first. The sums are the same.
+/// device's cache when they are read again; more keep its multiprocessors busier. The first passes
+/// try a few sizes in turn and measure them; the sums are the same.
 class ChunkChoice {
  public:
-  /// Panels that the cache holds, that memory holds at most, and that there are.
+  /// Panels that the cache holds, that memory holds at most, and that there are; 0: not known.
   ChunkChoice(std::int64_t cached, std::int64_t most, std::int64_t available) {
+    if (available > 0) most = std::min(most, available);
     const std::int64_t first = std::clamp<std::int64_t>(cached, 1, most);
     sizes_.push_back(first);
     for (std::int64_t size = 2 * first; size <= std::min(most, kFactor * first); size *= 2) {
@@ -22,8 +23,6 @@ class ChunkChoice {
     }
     seconds_.assign(sizes_.size(), 0.0);
     panels_.assign(sizes_.size(), 0);
-    // Else the time of trying is not made up for.
-    if (available < kRounds * std::int64_t{4} * sizes_.back()) sizes_.resize(1);
     measured_ = sizes_.size() == 1;
   }
 

@@ -39,16 +39,28 @@ TEST(ChunkChoiceTest, WhatAPassLacksTheNextOneMeasures) {
   EXPECT_EQ(choice.next(), 4);
 }
 
-TEST(ChunkChoiceTest, AShortPassTakesWhatTheCacheHolds) {
-  ChunkChoice choice(2, 16, 100);
-  EXPECT_FALSE(choice.measures());
-  EXPECT_EQ(choice.largest(), 2);
+TEST(ChunkChoiceTest, ShortPassesMeasureTogether) {
+  // As many panels as 10,000 examples have.
+  ChunkChoice choice(0, 16, 20);
+  int passes = 0;
+  while (choice.measures()) {
+    pass(choice, 20, {{1, 3.0}, {2, 1.0}, {4, 2.0}});
+    ++passes;
+  }
+  EXPECT_LE(passes, 6);
   EXPECT_EQ(choice.next(), 2);
+}
+
+TEST(ChunkChoiceTest, NoChunkIsLongerThanThePass) {
+  EXPECT_EQ(ChunkChoice(1, 16, 3).largest(), 2);
+  EXPECT_EQ(ChunkChoice(8, 16, 3).next(), 3);
+  EXPECT_FALSE(ChunkChoice(8, 16, 3).measures());
+  EXPECT_EQ(ChunkChoice(8, 16, 0).largest(), 16);
 }
 
 TEST(ChunkChoiceTest, MemoryIsALimitAndOnePanelTheLeast) {
   EXPECT_EQ(ChunkChoice(8, 4, 10000).largest(), 4);
-  EXPECT_EQ(ChunkChoice(0, 16, 10).largest(), 1);
+  EXPECT_EQ(ChunkChoice(0, 1, 10).largest(), 1);
   EXPECT_EQ(ChunkChoice(2, 6, 10000).largest(), 4);
 }
 
