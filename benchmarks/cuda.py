@@ -218,13 +218,17 @@ def rows_that_fit(examples: int, columns: int, free_bytes: int) -> int:
     return min(examples, fitting)
 
 
+# In the first passes sizes of chunks are tried, and then a graph is recorded.
+WARM_UP = 8
+
+
 def iteration_seconds(views: Mapping[str, Any], rank: int, iterations: int = 10) -> float:
-    """Median seconds of an iteration after the first two."""
+    """Median seconds of an iteration after those that find out how to go on."""
     seconds: list[float] = []
 
     def callback(event: cf.nmf.FitEvent) -> None:
         seconds.append(event.seconds)
-        if len(seconds) == iterations + 2:
+        if len(seconds) == iterations + WARM_UP:
             raise Enough
 
     nmf = cf.CoupledNMF(
@@ -233,7 +237,17 @@ def iteration_seconds(views: Mapping[str, Any], rank: int, iterations: int = 10)
     )  # fmt: skip
     with contextlib.suppress(Enough):
         nmf.fit(views)
-    return median(seconds[2:])
+    return median(seconds[WARM_UP:])
+
+
+def without_graphs(views: Mapping[str, Any], rank: int) -> Row:
+    """Time iterations whose work is given to the device kernel by kernel."""
+    os.environ["COFACTOR_CUDA_GRAPHS"] = "0"
+    try:
+        seconds = iteration_seconds(views, rank)
+    finally:
+        del os.environ["COFACTOR_CUDA_GRAPHS"]
+    return Row(f"the same without graphs, k = {rank}", f"{1e3 * seconds:.2f} ms")
 
 
 def speed(name: str, views: Mapping[str, Any], floors: Any) -> list[Row]:
@@ -258,6 +272,7 @@ def speed(name: str, views: Mapping[str, Any], floors: Any) -> list[Row]:
         )
         what = f"{name}, {n:,} x {d:,}, k = {rank}"
         rows.append(Row(what, found, "70 % of the floor", floor / seconds >= 0.7))
+        rows.append(without_graphs(views, rank))
         X = torch.cat([view.half() for view in views.values()], 1) if len(views) > 1 else None
         hals = TorchHals(next(iter(views.values())) if X is None else X, rank).seconds(5)
         ratio = hals / seconds

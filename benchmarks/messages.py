@@ -135,7 +135,7 @@ def measure_link(sizes: Iterable[int], turns: int, pause: float) -> tuple[Link, 
 
 
 def leave() -> None:
-    """End the process group: gloo's threads may abort a process that ends with one."""
+    """End the process group, on all ranks at a time."""
     import torch.distributed as dist
 
     distributed.barrier()

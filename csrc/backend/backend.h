@@ -79,6 +79,9 @@ struct BackendOptions {
   double tolerance = 0.0;  ///< of the non-negative solves; 0: a default by compute type
   /// Rounds of block pivoting, after which an active-set method finishes a solve.
   int max_exchanges = 10;
+  /// Of a CUDA device: passes over rows that stay where they are give it their work at once, as one
+  /// graph.
+  bool graphs = true;
   /// Called now and then from the calling thread during a pass; may throw to stop it.
   std::function<void()> check_interrupt;
 };

@@ -108,6 +108,10 @@ void CudaRuntime::destroy_event(CUevent_st* event) noexcept {
   static_cast<void>(cudaEventDestroy(event));
 }
 
+void CudaRuntime::destroy_graph(CUgraphExec_st* graph) noexcept {
+  static_cast<void>(cudaGraphExecDestroy(graph));
+}
+
 void* CudaRuntime::allocate(std::size_t bytes) const {
   void* memory = nullptr;
   const cudaError_t status = cudaMalloc(&memory, bytes);
@@ -179,6 +183,33 @@ double CudaRuntime::elapsed(const Event& begin, const Event& end) {
   float milliseconds = 0;
   COFACTOR_CUDA_CHECK(cudaEventElapsedTime, &milliseconds, begin.raw(), end.raw());
   return static_cast<double>(milliseconds) / 1e3;
+}
+
+void CudaRuntime::begin_capture(Stream& stream) {
+  COFACTOR_CUDA_CHECK(cudaStreamBeginCapture, stream.raw(), cudaStreamCaptureModeThreadLocal);
+}
+
+void CudaRuntime::abandon_capture(Stream& stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  // An error that has made the capture invalid is on its way already.
+  if (cudaStreamEndCapture(stream.raw(), &graph) == cudaSuccess) {
+    static_cast<void>(cudaGraphDestroy(graph));
+  }
+  static_cast<void>(cudaGetLastError());
+}
+
+CudaRuntime::Graph CudaRuntime::end_capture(Stream& stream) {
+  cudaGraph_t graph = nullptr;
+  COFACTOR_CUDA_CHECK(cudaStreamEndCapture, stream.raw(), &graph);
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiateWithFlags(&executable, graph, 0);
+  static_cast<void>(cudaGraphDestroy(graph));
+  check(status, "cudaGraphInstantiateWithFlags");
+  return Graph(executable);
+}
+
+void CudaRuntime::replay(const Graph& graph, Stream& stream) {
+  COFACTOR_CUDA_CHECK(cudaGraphLaunch, graph.raw(), stream.raw());
 }
 
 MemoryInfo CudaRuntime::memory() const {

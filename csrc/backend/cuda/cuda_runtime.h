@@ -14,6 +14,7 @@
 
 struct CUstream_st;
 struct CUevent_st;
+struct CUgraphExec_st;
 
 namespace cofactor::cuda {
 
@@ -34,8 +35,10 @@ class CudaRuntime {
   };
   static void destroy_stream(CUstream_st* stream) noexcept;
   static void destroy_event(CUevent_st* event) noexcept;
+  static void destroy_graph(CUgraphExec_st* graph) noexcept;
   using Stream = Handle<CUstream_st, &CudaRuntime::destroy_stream>;
   using Event = Handle<CUevent_st, &CudaRuntime::destroy_event>;
+  using Graph = Handle<CUgraphExec_st, &CudaRuntime::destroy_graph>;
 
   /// Makes a device the one that this thread calls, and the one before it again at the end.
   class Activation {
@@ -81,6 +84,19 @@ class CudaRuntime {
   template <class Kernel>
   void launch(const Grid& grid, const Kernel& kernel, std::size_t shared_bytes, Stream& stream);
 
+  template <class Work>
+  [[nodiscard]] Graph capture(Stream& stream, const Work& work) {
+    begin_capture(stream);
+    try {
+      work();
+    } catch (...) {
+      abandon_capture(stream);
+      throw;
+    }
+    return end_capture(stream);
+  }
+  void replay(const Graph& graph, Stream& stream);
+
   [[nodiscard]] Stream& compute() noexcept { return compute_; }
   [[nodiscard]] MemoryInfo memory() const;
   [[nodiscard]] const DeviceLimits& limits() const noexcept { return limits_; }
@@ -88,6 +104,9 @@ class CudaRuntime {
 
  private:
   explicit CudaRuntime(int device);
+  void begin_capture(Stream& stream);
+  void abandon_capture(Stream& stream) noexcept;
+  [[nodiscard]] Graph end_capture(Stream& stream);
 
   int device_;
   DeviceLimits limits_;

@@ -12,6 +12,7 @@
 #include "backend/cuda/kernels/unit_rows.h"
 #include "backend/cuda/nnls_solver.h"
 #include "backend/cuda/products.h"
+#include "backend/cuda/recording.h"
 #include "backend/cuda/runtime.h"
 #include "backend/group_norms.h"
 #include "backend/sum_layout.h"
@@ -94,6 +95,9 @@ class DeviceBackend final : public Backend {
   void check_memory(const Block& block) const;
   void check_interrupt();
 
+  [[nodiscard]] bool is_whole(const Block& block) const;
+  void process_again(const Block& block);
+  void process_chunks(const Block& block, void* w_out);
   void process_chunk(const Block& block, std::int64_t first, std::int64_t rows, T* w_out);
   void project(const std::vector<ViewRows>& views, std::int64_t rows);
   void solve_rows(std::int64_t source_row, std::int64_t rows);
@@ -179,6 +183,7 @@ class DeviceBackend final : public Backend {
   };
   ChunkChoice chunks_{1, 1, 1};
   std::vector<Timing> timings_;
+  std::optional<Recording<Runtime>> recorded_;   ///< of the last pass, if it was one block
   std::int64_t chunk_rows_ = 0;                  ///< at most
   std::int64_t slices_ = 0;                      ///< of all views with a weight
   Array<T> b_;                                   ///< slice, row, component
@@ -210,4 +215,5 @@ class DeviceBackend final : public Backend {
 
 #include "backend/cuda/device_factors.h"
 #include "backend/cuda/device_pass.h"
+#include "backend/cuda/device_scan.h"
 #include "backend/cuda/device_solve.h"

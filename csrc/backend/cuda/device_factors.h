@@ -110,6 +110,7 @@ void DeviceBackend<Runtime, T>::allocate() {
   chunks_ = ChunkChoice(cached, std::clamp<std::int64_t>(parts, 1, kMostPanels),
                         divide_up(problem_.rows, kPanelRows));
   timings_.clear();
+  recorded_.reset();
   const std::int64_t panels = chunks_.largest();
   chunk_rows_ = panels * kPanelRows;
 

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 namespace cofactor::cuda::emulation {
@@ -39,6 +41,46 @@ TEST(HostRuntimeTest, StreamsKeepTheirOwnOrderAndEventsTheOthers) {
   EXPECT_GT(without.size(), 3U);
   EXPECT_TRUE(without.contains({1, 2}));
   EXPECT_FALSE(without.contains({2, 1}));
+}
+
+TEST(HostRuntimeTest, AGraphRunsWhenItIsReplayedAndHoldsAddresses) {
+  HostRuntime runtime;
+  const DeviceArray<HostRuntime, int> from(runtime, 1), to(runtime, 1);
+  const auto write = [&](int value) {
+    runtime.copy_in(from.data(), &value, sizeof(int), runtime.compute());
+  };
+  const auto read = [&] {
+    int value = 0;
+    runtime.copy_out(&value, to.data(), sizeof(int), runtime.compute());
+    runtime.synchronise(runtime.compute());
+    return value;
+  };
+  runtime.clear(to.data(), sizeof(int), runtime.compute());
+  write(1);
+  const auto copying = [&] {
+    runtime.copy(to.data(), from.data(), sizeof(int), runtime.compute());
+  };
+  {
+    const auto graph = runtime.capture(runtime.compute(), copying);
+    EXPECT_EQ(read(), 0);
+    for (const int value : {2, 3}) {
+      write(value);
+      runtime.replay(graph, runtime.compute());
+      EXPECT_EQ(read(), value);
+    }
+    runtime.replay(graph, runtime.compute());
+  }
+  EXPECT_THROW(read(), std::logic_error) << "a graph has gone before it ran";
+  auto other = runtime.make_stream();
+  const auto forbidden = {
+      std::function<void()>([&] { runtime.synchronise(runtime.compute()); }),
+      std::function<void()>([&] { write(1); }),
+      std::function<void()>([&] { static_cast<void>(runtime.allocate(1)); }),
+      std::function<void()>([&] { runtime.clear(to.data(), sizeof(int), other); }),
+  };
+  for (const auto& work : forbidden) {
+    EXPECT_THROW(static_cast<void>(runtime.capture(runtime.compute(), work)), std::logic_error);
+  }
 }
 
 TEST(HostRuntimeTest, PinnedMemoryIsReadWhenTheCopyRuns) {

@@ -18,6 +18,7 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "backend/cuda/emulation/host_group.h"
@@ -53,6 +54,12 @@ class HostRuntime {
     friend class HostRuntime;
     std::shared_ptr<EventState> state_;
   };
+  class Graph {
+   private:
+    friend class HostRuntime;
+    std::shared_ptr<std::vector<std::function<void()>>> work_ =
+        std::make_shared<std::vector<std::function<void()>>>();
+  };
   struct Activation {
     ~Activation() {}
   };
@@ -74,6 +81,7 @@ class HostRuntime {
   [[nodiscard]] Activation activate() const { return {}; }
 
   [[nodiscard]] void* allocate(std::size_t bytes) {
+    forbid_capture("an allocation");
     if (static_cast<std::int64_t>(bytes) > total_ - used_) {
       throw Error(ErrorKind::kMemory, out_of_memory_message(bytes, memory()));
     }
@@ -91,6 +99,7 @@ class HostRuntime {
     return begin;
   }
   void release(void* memory) {
+    forbid_capture("a release");
     finish();
     const auto found = device_.find(static_cast<std::byte*>(memory));
     used_ -= static_cast<std::int64_t>(found->second.bytes);
@@ -110,6 +119,7 @@ class HostRuntime {
 
   void copy_in(void* to, const void* from, std::size_t bytes, Stream& stream) {
     if (bytes == 0) return;
+    forbid_capture("a copy from the host");
     check_device(to, bytes);
     if (is_pinned(from)) {
       push(stream, [=] { std::memcpy(to, from, bytes); });
@@ -139,6 +149,7 @@ class HostRuntime {
                      std::size_t row_bytes, std::int64_t rows, Stream& stream) {
     const auto count = static_cast<std::size_t>(rows);
     if (count == 0 || row_bytes == 0) return;
+    forbid_capture("a copy to the host");
     check_device(from, (count - 1) * from_stride + row_bytes);
     push(stream, [=] { copy_lines(to, to_stride, from, from_stride, row_bytes, count); });
   }
@@ -149,11 +160,13 @@ class HostRuntime {
   }
 
   void record(Event& event, Stream& stream) {
+    forbid_capture("an event");
     const auto state = event.state_;
     const std::int64_t number = ++state->recorded;
     push(stream, [=] { state->reached = number; });
   }
   void wait(Stream& stream, const Event& event) {
+    forbid_capture("a wait of a stream");
     const auto state = event.state_;
     const std::int64_t number = state->recorded;
     stream.queue_->ready.emplace_back([=] { return state->reached >= number; });
@@ -179,6 +192,33 @@ class HostRuntime {
     }
     push(stream, [=] { run_grid(kernel, grid.x, grid.y, shared_bytes); });
   }
+
+  template <class Work>
+  [[nodiscard]] Graph capture(Stream& stream, const Work& work) {
+    forbid_capture("another capture");
+    Graph graph;
+    captured_ = {stream.queue_.get(), graph.work_.get()};
+    try {
+      work();
+    } catch (...) {
+      captured_ = {};
+      throw;
+    }
+    captured_ = {};
+    ++captures_;
+    return graph;
+  }
+  void replay(const Graph& graph, Stream& stream) {
+    push(stream, [kept = std::weak_ptr(graph.work_)] {
+      const auto work = kept.lock();
+      if (work == nullptr) throw std::logic_error("a graph has gone before it ran");
+      for (const auto& piece : *work) piece();
+    });
+    ++replays_;
+  }
+  /// Graphs that were made, and that were given to a stream.
+  [[nodiscard]] int captures() const { return captures_; }
+  [[nodiscard]] int replays() const { return replays_; }
 
   [[nodiscard]] Stream& compute() noexcept { return compute_; }
   [[nodiscard]] MemoryInfo memory() const { return {total_ - used_, total_}; }
@@ -209,6 +249,11 @@ class HostRuntime {
 
   template <class Work>
   void push(Stream& stream, Work work) {
+    if (captured_.work != nullptr) {
+      if (stream.queue_.get() != captured_.queue) forbid_capture("work on another stream");
+      captured_.work->emplace_back(std::move(work));
+      return;
+    }
     stream.queue_->ready.emplace_back([] { return true; });
     stream.queue_->work.emplace_back(std::move(work));
   }
@@ -250,8 +295,13 @@ class HostRuntime {
     const HostRuntime& runtime_;
   };
 
+  void forbid_capture(const char* what) const {
+    if (captured_.work != nullptr) throw std::logic_error(what + std::string(" in a capture"));
+  }
+
   template <class Done>
   void run_until(const Done& done) {
+    forbid_capture("a wait");
     if (done()) return;
     const Mapped mapped(*this);
     while (!done()) {
@@ -287,6 +337,14 @@ class HostRuntime {
     return true;
   }
 
+  /// The queue whose work is captured, and where it goes.
+  struct Captured {
+    Queue* queue = nullptr;
+    std::vector<std::function<void()>>* work = nullptr;
+  };
+
+  Captured captured_;
+  int captures_ = 0, replays_ = 0;
   std::mt19937 random_;
   std::int64_t total_;
   std::int64_t used_ = 0;
