@@ -126,9 +126,13 @@ def first_examples(out: Path, max_examples: int) -> str:
     return run(out, Unsized(), max_examples=max_examples)
 
 
+# How long ranks wait for one that is killed before it has met them.
+SECONDS_TO_MEET = 30.0
+
+
 def rank_of(rank: int, size: int, port: int, out: Path) -> None:
     """Capture as one rank of a process group; for a process that may be killed."""
-    join(rank, size, port, 60.0)
+    join(rank, size, port, SECONDS_TO_MEET)
     try:
         run(out, pixels=True)
     except distributed.DistributedError:
