@@ -28,9 +28,10 @@ struct RowTiling {
   std::int64_t group_rows;  ///< rows whose second products follow together
 };
 
-/// Groups are small enough that the second product finds its rows in the last-level cache, where
-/// up to three of them are under way beside the factors. A tile for every other thread is enough:
-/// while those solve the next group's rows, the others sum this one's columns, which takes as long.
+/// Below rank 64 groups are small enough that the second product finds its rows in the last-level
+/// cache, where up to three of them are under way beside the factors. A tile for every other thread
+/// is enough: while those solve the next group's rows, the others sum this one's columns, which
+/// takes as long.
 [[nodiscard]] inline RowTiling row_tiling(std::int64_t rows, std::int64_t row_bytes, int rank,
                                           int threads, const CacheSizes& cache) {
   const std::int64_t cached = cache.last / 8 / std::max<std::int64_t>(row_bytes, 1);
@@ -41,7 +42,9 @@ struct RowTiling {
   std::int64_t tile = high_rank ? 192 : 96;
   if (!high_rank && tile * solving > cached) tile = 48;
   while (tile > 12 && rows < tile * threads * 4) tile /= 2;
-  const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, 1, 16);
+  // A group reads and writes the sums of all columns once. At a high rank these are so many more
+  // bytes than its rows that it is better to read the rows from memory twice.
+  const std::int64_t tiles = std::clamp<std::int64_t>(cached / tile, high_rank ? 8 : 1, 16);
   return {tile, tile * std::max(tiles, solving)};
 }
 
