@@ -42,10 +42,13 @@ class BlockPivoting {
   }
 
  private:
-  /// Sweeps of coordinate descent before the first round: fewer cost more rounds. A given start is
-  /// nearer to the solution.
-  static constexpr int kColdSweeps = 4;
-  static constexpr int kWarmSweeps = 2;
+  /// Sweeps of coordinate descent before the first round: fewer cost more rounds, and a round more
+  /// the more coordinates there are. A given start is nearer to the solution.
+  [[nodiscard]] int sweeps() const {
+    const int k = args_.k;
+    if (args_.warm) return k < 64 ? 2 : k < 128 ? k / 32 : 4;
+    return k < 48 ? 4 : k < 120 ? k / 12 : 10;
+  }
   /// Exchanges of all infeasible coordinates that may fail to lower their number before they go one
   /// at a time, which ends in any case.
   static constexpr int kPatience = 3;
@@ -61,8 +64,7 @@ class BlockPivoting {
   /// The faces to start with, of n columns from the i-th.
   void guess(int i, int n) {
     tile_.load_start(first_ + i, n);
-    const int sweeps = args_.warm ? kWarmSweeps : kColdSweeps;
-    for (int sweep = 0; sweep < sweeps; ++sweep) tile_.sweep();
+    for (int sweep = sweeps(); sweep > 0; --sweep) tile_.sweep();
     T sizes[V::kLanes];
     tile_.store_faces(faces_ + i, kNnlsBatch, sizes);
     for (int lane = 0; lane < n; ++lane) {

@@ -282,20 +282,19 @@ class Tile {
   /// On a list of each lane's coordinates, as long as the longest.
   void minimise_listed() {
     const auto matrix = [this](std::int64_t i, std::int64_t j, typename Cholesky<V>::Block& block) {
-      alignas(64) T numbers[kBlock][kBlock][kLanes];
       for (int a = 0; a < kBlock; ++a) {
-        for (int b = 0; b < kBlock; ++b) gather(i * kBlock + a, j * kBlock + b, numbers[a][b]);
-      }
-      for (int a = 0; a < kBlock; ++a) {
-        for (int b = 0; b < kBlock; ++b) block[a][b] = V::load(numbers[a][b]);
+        const std::int32_t* const row = index_ + (i * kBlock + a) * kLanes;
+        for (int b = 0; b < kBlock; ++b) {
+          const std::int32_t* const column = index_ + (j * kBlock + b) * kLanes;
+          block[a][b] = gather(args_.gram, row, column, static_cast<std::int32_t>(stride_));
+        }
+        if (i != j || diagonal_ == nullptr) continue;
+        block[a][a] = V::add(block[a][a], gather(diagonal_, row, lanes(), kLanes));
       }
     };
     const std::int64_t blocks = list_faces();
     for (std::int64_t row = 0; row < blocks * kBlock; ++row) {
-      const std::int32_t* const at = index_ + row * kLanes;
-      for (int lane = 0; lane < kLanes; ++lane) {
-        rhs_[row * kLanes + lane] = b_[at[lane] * kLanes + lane];
-      }
+      V::store(rhs_ + row * kLanes, gather(b_, index_ + row * kLanes, lanes(), kLanes));
     }
     for (std::int64_t i = 0; i < blocks; ++i) cholesky_.factor_row(i, matrix, rhs_);
     cholesky_.backward(blocks, rhs_);
@@ -330,15 +329,26 @@ class Tile {
     return blocks;
   }
 
-  /// Entry (row, column) of the matrix of the listed coordinates.
-  void gather(std::int64_t row, std::int64_t column, T* numbers) const {
-    const std::int32_t* const r = index_ + row * kLanes;
-    const std::int32_t* const c = index_ + column * kLanes;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      numbers[lane] = args_.gram[r[lane] * stride_ + c[lane]];
+  /// from[rows[lane] * stride + columns[lane]] in every lane, rows and columns aligned as vectors.
+  static Reg gather(const T* from, const std::int32_t* rows, const std::int32_t* columns,
+                    std::int32_t stride) {
+    if constexpr (requires { V::gather(from, rows, columns, stride); }) {
+      return V::gather(from, rows, columns, stride);
+    } else {
+      alignas(64) T numbers[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) {
+        numbers[lane] = from[rows[lane] * stride + columns[lane]];
+      }
+      return V::load(numbers);
     }
-    if (diagonal_ == nullptr || row != column) return;
-    for (int lane = 0; lane < kLanes; ++lane) numbers[lane] += diagonal_[r[lane] * kLanes + lane];
+  }
+
+  /// 0, 1, 2, ...
+  static const std::int32_t* lanes() {
+    alignas(64) static constexpr std::int32_t kNumbers[] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                            8, 9, 10, 11, 12, 13, 14, 15};
+    static_assert(kLanes <= std::ssize(kNumbers));
+    return kNumbers;
   }
 
   const NnlsArgs<T>& args_;

@@ -42,6 +42,13 @@ struct SimdF32 {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_ps(a); }
+  /// from[rows[lane] * stride + columns[lane]] in every lane.
+  static Reg gather(const T* from, const std::int32_t* rows, const std::int32_t* columns,
+                    std::int32_t stride) {
+    const __m512i row = _mm512_load_si512(rows), column = _mm512_load_si512(columns);
+    const __m512i at = _mm512_add_epi32(_mm512_mullo_epi32(row, _mm512_set1_epi32(stride)), column);
+    return _mm512_i32gather_ps(at, from, sizeof(T));
+  }
   /// to[r] += scale * sum of the r-th vector, for the first kCount of four.
   template <int kCount>
   static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
@@ -107,6 +114,13 @@ struct SimdF64 {
     return _mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ) != 0;
   }
   static T sum(Reg a) { return _mm512_reduce_add_pd(a); }
+  static Reg gather(const T* from, const std::int32_t* rows, const std::int32_t* columns,
+                    std::int32_t stride) {
+    const __m256i row = _mm256_load_si256(reinterpret_cast<const __m256i*>(rows));
+    const __m256i column = _mm256_load_si256(reinterpret_cast<const __m256i*>(columns));
+    const __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(row, _mm256_set1_epi32(stride)), column);
+    return _mm512_i32gather_pd(at, from, sizeof(T));
+  }
   template <int kCount>
   static void add_sums(Reg a, Reg b, Reg c, Reg d, T scale, T* to) {
     const T sums[] = {sum(a), sum(b), sum(c), sum(d)};
