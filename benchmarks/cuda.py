@@ -219,7 +219,7 @@ def rows_that_fit(examples: int, columns: int, free_bytes: int) -> int:
 
 
 # In the first passes sizes of chunks are tried, and then a graph is recorded.
-WARM_UP = 8
+WARM_UP = 12
 
 
 def iteration_seconds(views: Mapping[str, Any], rank: int, iterations: int = 10) -> float:

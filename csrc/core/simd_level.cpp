@@ -58,8 +58,8 @@ Level active_level() {
 
 bool bfloat16_is_faster() {
 #ifdef COFACTOR_X86
-  // Measured on Intel's cores: one such instruction, of twice the operations, in the time of four of
-  // float32.
+  // Measured on Intel's cores: one such instruction, of twice the operations, in the time of four
+  // of float32.
   return active_level() == Level::kAvx512BF16 && !__builtin_cpu_is("intel");
 #else
   return false;

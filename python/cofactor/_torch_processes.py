@@ -302,7 +302,7 @@ class TorchProcesses(Processes):
             if isinstance(error, DistributedError):
                 raise
             self._lost(error)
-        atexit.register(self._close)
+        atexit.register(self.close)
         self.here = self.gather(socket.gethostname()).count(socket.gethostname())
 
     def _raise_told(self) -> None:
@@ -344,9 +344,9 @@ class TorchProcesses(Processes):
                 time.sleep(0.02)
         except RuntimeError:
             pass  # the store is gone, and with it whoever might have heard
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close the connections, which ends what others have pending on them.
 
         A thread of gloo lets go of the tensors of a message after whoever waits for it has gone on,
@@ -354,6 +354,7 @@ class TorchProcesses(Processes):
         the process: closing waits for all of them. It would wait for a message that never came to
         an end, too; the end of the process closes those connections.
         """
+        atexit.unregister(self.close)
         if not self._has_pending:
             self._backend = None
 

@@ -153,6 +153,8 @@ def processes() -> Processes:
     if _State.current is None or _State.current.has_failed or _State.world is not world:
         from ._torch_processes import TorchProcesses
 
+        if _State.current is not None:
+            _State.current.close()
         if _State.world is not world:
             _State.opened = 0
         _State.opened += 1

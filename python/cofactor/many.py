@@ -179,6 +179,7 @@ def _fit_data(
             "n_components": [fit.n_components for fit in fits],
             "the seeds": [fit.random_state for fit in fits],
             "device": fits[0]._device(),
+            "whether bfloat16 is faster": fits[0].compute == "auto" and _core.bfloat16_is_faster(),
         },
     )
     check_groups(fits[0], given=groups is not None)

@@ -127,7 +127,7 @@ class CoupledNMF(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         faster, and others emulate it. Losses on the way take the
         rounding errors of the values for independent. "auto" does that while a pass still lowers
         the objective by more than 1e-4, and finishes in "float32"; where rounded products are not
-        faster, on other CPUs than the above, it is "float32". The final W and
+        faster, on other CPUs than AMD's, it is "float32". The final W and
         `reconstruction_err_` are never rounded.
     acceleration : {"auto", "extrapolation"} or None, default="auto"
         "extrapolation" moves H on along its last step and takes that back when the objective

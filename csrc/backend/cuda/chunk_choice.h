@@ -10,10 +10,10 @@ namespace cofactor::cuda {
 
 /// How many panels of rows go through all steps of a pass together. Fewer find the rows in the
 /// device's cache when they are read again; more keep its multiprocessors busier. The first passes
-/// try a few sizes in turn and measure them; the sums are the same.
+/// try a few sizes and measure them; the sums are the same.
 class ChunkChoice {
  public:
-  /// Panels that the cache holds, that memory holds at most, and that there are; 0: not known.
+  /// Panels that the cache holds, that memory holds at most, and that a pass has; 0: not known.
   ChunkChoice(std::int64_t cached, std::int64_t most, std::int64_t available) {
     if (available > 0) most = std::min(most, available);
     const std::int64_t first = std::clamp<std::int64_t>(cached, 1, most);
@@ -23,18 +23,27 @@ class ChunkChoice {
     }
     seconds_.assign(sizes_.size(), 0.0);
     panels_.assign(sizes_.size(), 0);
+    tries_.assign(sizes_.size(), 0);
     measured_ = sizes_.size() == 1;
   }
 
   [[nodiscard]] std::int64_t largest() const {
     return *std::max_element(sizes_.begin(), sizes_.end());
   }
+  /// The size to stay with, once measured.
+  [[nodiscard]] std::int64_t chosen() const { return sizes_[chosen_]; }
   /// Whether sizes are still being tried.
   [[nodiscard]] bool measures() const { return !measured_; }
-  /// Of the next chunk.
-  [[nodiscard]] std::int64_t next() {
+  /// Of the next chunk, where so many panels are left of the rows at hand. A pass begins with the
+  /// size that was tried least, so that each has its turn, however short passes are.
+  [[nodiscard]] std::int64_t next(std::int64_t left) {
     if (measured_) return sizes_[chosen_];
-    return sizes_[turn_++ % sizes_.size()];
+    std::size_t least = 0;
+    for (std::size_t at = 1; at < sizes_.size() && sizes_[at] <= left; ++at) {
+      if (tries_[at] <= tries_[least]) least = at;
+    }
+    if (sizes_[least] <= left) ++tries_[least];
+    return sizes_[least];
   }
   /// What a chunk of so many whole panels took. The first of each size is not counted.
   void add(std::int64_t panels, double seconds) {
@@ -61,12 +70,12 @@ class ChunkChoice {
 
  private:
   static constexpr std::int64_t kFactor = 4;
-  static constexpr std::int64_t kRounds = 8;  ///< that each size is measured
+  static constexpr std::int64_t kRounds = 4;  ///< that each size is measured
 
   std::vector<std::int64_t> sizes_;
   std::vector<double> seconds_;
-  std::vector<std::int64_t> panels_;
-  std::size_t turn_ = 0, chosen_ = 0;
+  std::vector<std::int64_t> panels_, tries_;
+  std::size_t chosen_ = 0;
   bool measured_ = false;
 };
 

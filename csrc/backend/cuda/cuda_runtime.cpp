@@ -12,8 +12,6 @@
 namespace cofactor::cuda {
 namespace {
 
-constexpr int kMaxDevices = 64;
-
 bool is_lost(cudaError_t status) {
   switch (status) {
     case cudaErrorIllegalAddress:
@@ -53,6 +51,8 @@ CudaRuntime::Activation::Activation(int device) {
 CudaRuntime::Activation::~Activation() {
   if (before_ >= 0) static_cast<void>(cudaSetDevice(before_));
 }
+
+thread_local CudaRuntime::Stream* CudaRuntime::captured_ = nullptr;
 
 CudaRuntime& CudaRuntime::of(int device) {
   // Never destroyed: at the end of a process the driver may be gone before this is.

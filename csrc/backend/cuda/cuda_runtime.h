@@ -18,9 +18,11 @@ struct CUgraphExec_st;
 
 namespace cofactor::cuda {
 
+inline constexpr int kMaxDevices = 64;
+
 class CudaRuntime {
  public:
-  /// A stream or an event of CUDA, destroyed at the end.
+  /// A stream, an event or a graph of CUDA, destroyed at the end.
   template <class Raw, void (*Destroy)(Raw*) noexcept>
   class Handle {
    public:
@@ -85,19 +87,24 @@ class CudaRuntime {
   void launch(const Grid& grid, const Kernel& kernel, std::size_t shared_bytes, Stream& stream);
 
   template <class Work>
-  [[nodiscard]] Graph capture(Stream& stream, const Work& work) {
-    begin_capture(stream);
+  [[nodiscard]] Graph capture(const Work& work) {
+    // On a stream of its own: other threads give theirs to the one that all share.
+    Stream own = make_stream();
+    begin_capture(own);
+    captured_ = &own;
     try {
       work();
     } catch (...) {
-      abandon_capture(stream);
+      captured_ = nullptr;
+      abandon_capture(own);
       throw;
     }
-    return end_capture(stream);
+    captured_ = nullptr;
+    return end_capture(own);
   }
   void replay(const Graph& graph, Stream& stream);
 
-  [[nodiscard]] Stream& compute() noexcept { return compute_; }
+  [[nodiscard]] Stream& compute() noexcept { return captured_ != nullptr ? *captured_ : compute_; }
   [[nodiscard]] MemoryInfo memory() const;
   [[nodiscard]] const DeviceLimits& limits() const noexcept { return limits_; }
   [[nodiscard]] int device() const noexcept { return device_; }
@@ -108,6 +115,8 @@ class CudaRuntime {
   void abandon_capture(Stream& stream) noexcept;
   [[nodiscard]] Graph end_capture(Stream& stream);
 
+  /// What stands for compute() in a thread that captures.
+  static thread_local Stream* captured_;
   int device_;
   DeviceLimits limits_;
   Stream compute_;

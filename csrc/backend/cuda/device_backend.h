@@ -97,7 +97,8 @@ class DeviceBackend final : public Backend {
 
   [[nodiscard]] bool is_whole(const Block& block) const;
   void process_again(const Block& block);
-  void process_chunks(const Block& block, void* w_out);
+  template <class Check>
+  void process_chunks(const Block& block, void* w_out, const Check& check);
   void process_chunk(const Block& block, std::int64_t first, std::int64_t rows, T* w_out);
   void project(const std::vector<ViewRows>& views, std::int64_t rows);
   void solve_rows(std::int64_t source_row, std::int64_t rows);
@@ -183,7 +184,7 @@ class DeviceBackend final : public Backend {
   };
   ChunkChoice chunks_{1, 1, 1};
   std::vector<Timing> timings_;
-  std::optional<Recording<Runtime>> recorded_;   ///< of the last pass, if it was one block
+  std::optional<Recording<Runtime>> recorded_;   ///< of the last pass that was one block
   std::int64_t chunk_rows_ = 0;                  ///< at most
   std::int64_t slices_ = 0;                      ///< of all views with a weight
   Array<T> b_;                                   ///< slice, row, component

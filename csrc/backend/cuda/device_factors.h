@@ -107,8 +107,9 @@ void DeviceBackend<Runtime, T>::allocate() {
   const std::int64_t cached = runtime_.limits().l2_bytes / 2 / (kPanelRows * row_bytes);
   const std::int64_t parts = kMostPartBytes / (kPanelRows * std::max(slices_, std::int64_t{1}) * k *
                                                static_cast<std::int64_t>(sizeof(T)));
-  chunks_ = ChunkChoice(cached, std::clamp<std::int64_t>(parts, 1, kMostPanels),
-                        divide_up(problem_.rows, kPanelRows));
+  chunks_ =
+      ChunkChoice(cached, std::clamp<std::int64_t>(parts, 1, kMostPanels),
+                  problem_.rows > 0 ? std::max(problem_.rows / kPanelRows, std::int64_t{1}) : 0);
   timings_.clear();
   recorded_.reset();
   const std::int64_t panels = chunks_.largest();

@@ -78,7 +78,7 @@ void DeviceBackend<Runtime, T>::process(const Block& block, void* w_out) {
     process_again(block);
     return;
   }
-  process_chunks(block, w_out);
+  process_chunks(block, w_out, [this] { check_interrupt(); });
   // The caller has its W when this returns.
   if (w_out != nullptr) runtime_.synchronise(runtime_.compute());
 }
@@ -86,8 +86,11 @@ void DeviceBackend<Runtime, T>::process(const Block& block, void* w_out) {
 /// Whether a block is all of a pass that later passes may repeat, with other factors alone.
 template <class Runtime, class T>
 bool DeviceBackend<Runtime, T>::is_whole(const Block& block) const {
+  // A graph of more takes longer to make than launches would.
+  constexpr std::int64_t kMostChunks = 1024;
   return options_.graphs && mode_ == PassMode::kFit && next_row_ == 0 &&
-         block.rows == problem_.rows && !chunks_.measures();
+         block.rows == problem_.rows && !chunks_.measures() &&
+         block.rows <= kMostChunks * chunks_.chosen() * kPanelRows;
 }
 
 /// The first time as any block. If the next pass has the same rows in the same places, what it
@@ -98,12 +101,13 @@ void DeviceBackend<Runtime, T>::process_again(const Block& block) {
     // A pass that was stopped may have left the graph at work.
     if (recorded_) runtime_.synchronise(runtime_.compute());
     recorded_ = Recording<Runtime>{.block = block, .rounded = rounded_};
-    process_chunks(block, nullptr);
+    process_chunks(block, nullptr, [this] { check_interrupt(); });
     return;
   }
+  // And not while work is recorded: whatever Python does then may reach for the device.
   check_interrupt();
   if (!recorded_->graph) {
-    auto graph = runtime_.capture(runtime_.compute(), [&] { process_chunks(block, nullptr); });
+    auto graph = runtime_.capture([&] { process_chunks(block, nullptr, [] {}); });
     recorded_->graph.emplace(std::move(graph));
     recorded_->waiting_rows = waiting_rows_;
     recorded_->waiting_source_row = waiting_source_row_;
@@ -115,10 +119,12 @@ void DeviceBackend<Runtime, T>::process_again(const Block& block) {
 }
 
 template <class Runtime, class T>
-void DeviceBackend<Runtime, T>::process_chunks(const Block& block, void* w_out) {
+template <class Check>
+void DeviceBackend<Runtime, T>::process_chunks(const Block& block, void* w_out,
+                                               const Check& check) {
   for (std::int64_t first = 0; first < block.rows;) {
-    check_interrupt();
-    const std::int64_t panels = chunks_.next();
+    check();
+    const std::int64_t panels = chunks_.next((block.rows - first) / kPanelRows);
     // Chunks end where panels do.
     const std::int64_t rows =
         std::min(block.rows - first, panels * kPanelRows - next_row_ % kPanelRows);

@@ -21,9 +21,10 @@
 // - synchronise(stream), synchronise(event): the calling thread waits.
 // - elapsed(begin, end): seconds between two events that have been synchronised.
 // - launch(grid, kernel, shared_bytes, stream): a kernel as group.h describes it.
-// - capture(stream, work): calls work(), and keeps the kernels, clears and copies within the device
-//   that this gives to the stream as a Graph, in place of running them. Nothing else may be given,
-//   waited for, allocated or released meanwhile.
+// - capture(work): calls work(), and keeps the kernels, clears and copies within the device that
+// this
+//   gives to compute() as a Graph, in place of running them. work() gives, waits for, allocates and
+//   releases nothing else. Other threads go on as ever.
 // - replay(graph, stream): gives them all to the stream, with the addresses of then. The graph is
 //   there until they have run.
 // - compute(): the stream of all work on data, for whoever shares the device.

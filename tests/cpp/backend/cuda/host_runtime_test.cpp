@@ -61,7 +61,7 @@ TEST(HostRuntimeTest, AGraphRunsWhenItIsReplayedAndHoldsAddresses) {
     runtime.copy(to.data(), from.data(), sizeof(int), runtime.compute());
   };
   {
-    const auto graph = runtime.capture(runtime.compute(), copying);
+    const auto graph = runtime.capture(copying);
     EXPECT_EQ(read(), 0);
     for (const int value : {2, 3}) {
       write(value);
@@ -79,7 +79,7 @@ TEST(HostRuntimeTest, AGraphRunsWhenItIsReplayedAndHoldsAddresses) {
       std::function<void()>([&] { runtime.clear(to.data(), sizeof(int), other); }),
   };
   for (const auto& work : forbidden) {
-    EXPECT_THROW(static_cast<void>(runtime.capture(runtime.compute(), work)), std::logic_error);
+    EXPECT_THROW(static_cast<void>(runtime.capture(work)), std::logic_error);
   }
 }
 

@@ -194,10 +194,10 @@ class HostRuntime {
   }
 
   template <class Work>
-  [[nodiscard]] Graph capture(Stream& stream, const Work& work) {
+  [[nodiscard]] Graph capture(const Work& work) {
     forbid_capture("another capture");
     Graph graph;
-    captured_ = {stream.queue_.get(), graph.work_.get()};
+    captured_ = {compute_.queue_.get(), graph.work_.get()};
     try {
       work();
     } catch (...) {
