@@ -27,15 +27,15 @@ bool graphs_by_environment() {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(const Problem& problem, const BackendOptions& given) {
+std::unique_ptr<Backend> make_cuda_backend(const Problem& problem, const BackendOptions& options) {
   using cuda::CudaRuntime;
-  CudaRuntime& runtime = CudaRuntime::of(given.device);
-  BackendOptions options = given;
-  options.graphs = options.graphs && graphs_by_environment();
+  CudaRuntime& runtime = CudaRuntime::of(options.device);
+  BackendOptions own = options;
+  own.graphs = options.graphs && graphs_by_environment();
   if (options.float64) {
-    return std::make_unique<cuda::DeviceBackend<CudaRuntime, double>>(runtime, problem, options);
+    return std::make_unique<cuda::DeviceBackend<CudaRuntime, double>>(runtime, problem, own);
   }
-  return std::make_unique<cuda::DeviceBackend<CudaRuntime, float>>(runtime, problem, options);
+  return std::make_unique<cuda::DeviceBackend<CudaRuntime, float>>(runtime, problem, own);
 }
 
 std::unique_ptr<BlockSource> make_cuda_source(BlockSource& source, const BackendOptions& options) {

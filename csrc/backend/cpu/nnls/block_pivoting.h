@@ -45,9 +45,11 @@ class BlockPivoting {
   /// Sweeps of coordinate descent before the first round: fewer cost more rounds, and a round more
   /// the more coordinates there are. A given start is nearer to the solution.
   [[nodiscard]] int sweeps() const {
-    const int k = args_.k;
-    if (args_.warm) return k < 64 ? 2 : k < 128 ? k / 32 : 4;
-    return k < 48 ? 4 : k < 120 ? k / 12 : 10;
+    return args_.warm ? within(args_.k / 32, 2, 4) : within(args_.k / 12, 4, 10);
+  }
+  static int within(int x, int least, int most) {
+    if (x < least) return least;
+    return x < most ? x : most;
   }
   /// Exchanges of all infeasible coordinates that may fail to lower their number before they go one
   /// at a time, which ends in any case.
