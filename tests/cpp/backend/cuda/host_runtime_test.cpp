@@ -44,16 +44,16 @@ TEST(HostRuntimeTest, StreamsKeepTheirOwnOrderAndEventsTheOthers) {
 }
 
 TEST(HostRuntimeTest, AGraphRunsWhenItIsReplayedAndHoldsAddresses) {
+  int seen = 0;  // is written to as long as the runtime has work
   HostRuntime runtime;
   const DeviceArray<HostRuntime, int> from(runtime, 1), to(runtime, 1);
   const auto write = [&](int value) {
     runtime.copy_in(from.data(), &value, sizeof(int), runtime.compute());
   };
   const auto read = [&] {
-    int value = 0;
-    runtime.copy_out(&value, to.data(), sizeof(int), runtime.compute());
+    runtime.copy_out(&seen, to.data(), sizeof(int), runtime.compute());
     runtime.synchronise(runtime.compute());
-    return value;
+    return seen;
   };
   runtime.clear(to.data(), sizeof(int), runtime.compute());
   write(1);
