@@ -42,8 +42,8 @@ class BlockPivoting {
   }
 
  private:
-  /// Sweeps of coordinate descent before the first round: fewer cost more rounds, and a round more
-  /// the more coordinates there are. A given start is nearer to the solution.
+  /// Sweeps of coordinate descent before the first round: fewer cost more rounds, which are the
+  /// dearer the more coordinates there are. A given start is nearer to the solution.
   [[nodiscard]] int sweeps() const {
     return args_.warm ? within(args_.k / 32, 2, 4) : within(args_.k / 12, 4, 10);
   }
