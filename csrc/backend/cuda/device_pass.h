@@ -109,12 +109,10 @@ void DeviceBackend<Runtime, T>::process_again(const Block& block) {
   if (!recorded_->graph) {
     auto graph = runtime_.capture([&] { process_chunks(block, nullptr, [] {}); });
     recorded_->graph.emplace(std::move(graph));
-    recorded_->waiting_rows = waiting_rows_;
-    recorded_->waiting_source_row = waiting_source_row_;
   }
   next_row_ = block.rows;
-  waiting_rows_ = recorded_->waiting_rows;
-  waiting_source_row_ = recorded_->waiting_source_row;
+  waiting_rows_ = block.rows % kPanelRows;
+  waiting_source_row_ = block.first_row + block.rows - waiting_rows_;
   runtime_.replay(*recorded_->graph, runtime_.compute());
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <optional>
 
 #include "core/matrix_view.h"
@@ -15,9 +14,6 @@ struct Recording {
   Block block;
   bool rounded = false;
   std::optional<typename Runtime::Graph> graph = std::nullopt;  ///< once it is recorded
-  // What it leaves of the open panel.
-  std::int64_t waiting_rows = 0;
-  std::int64_t waiting_source_row = 0;
 
   [[nodiscard]] bool is_of(const Block& other, bool rounds) const {
     return rounded == rounds && block.first_row == other.first_row && block.rows == other.rows &&
