@@ -1,10 +1,16 @@
 """Adversarial images: how far they go, and that they fool."""
 
+import tempfile
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("art")
+# When it is imported, the toolbox writes settings into the home directory, which are not ours to
+# leave there, and which two test processes that meet here would read half-written.
+with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+    patch.setenv("HOME", home)
+    pytest.importorskip("art")
 
 import cofactor as cf  # noqa: E402
 from cofactor.attacks import Attacked, CleanThenAdversarial  # noqa: E402
