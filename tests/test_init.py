@@ -9,8 +9,6 @@ import pytest
 from sklearn.decomposition._nmf import _initialize_nmf
 
 import cofactor as cf
-from cofactor import _core
-from cofactor._compressed import Compressed, CompressedFit, Side, compress, sample_directions
 from cofactor._parameters import resolve_weights
 from cofactor._views import load_views
 from cofactor.init import (
@@ -189,84 +187,6 @@ def wide_views(seed: int = 0) -> dict[str, np.ndarray]:
     return {"a": X[:, :900].astype(np.float32), "b": X[:, 900:].astype(np.float16)}
 
 
-def test_compressed_data_are_the_leading_singular_triplets() -> None:
-    views = wide_views()
-    data = load_views(views, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(4, weights={"a": 2.0, "b": 0.5})
-    nmf.weights_, nmf._n_columns = nmf.weights, data.n_columns
-    columns, weights = list(data.n_columns.values()), list(nmf.weights_.values())
-    engine = nmf._engine(data, [14])
-    random_state = np.random.RandomState(0)
-    q = sample_directions(engine, columns, weights, 14, 2, random_state)
-    [found] = compress(engine, columns, weights, [q], rounded=False)
-    assert found is not None
-    A = np.hstack(
-        [np.sqrt(w) * x.astype(np.float64) for w, x in zip(weights, views.values(), strict=True)]
-    )
-    for side in (found.left, found.right):
-        np.testing.assert_allclose(side.T @ side, np.eye(14), atol=1e-4)
-    # The six planted directions stand far above the noise; the rest are part of it.
-    expected = np.linalg.svd(A, compute_uv=False)[:6]
-    np.testing.assert_allclose(np.sort(found.singular)[::-1][:6], expected, rtol=1e-3)
-    # A projection: what it leaves out is orthogonal to it.
-    product = (found.left * found.singular) @ found.right.T
-    assert (product * (A - product)).sum() == pytest.approx(0, abs=1e-4 * (A**2).sum())
-
-
-@pytest.mark.parametrize("extrapolate", [False, True])
-def test_a_fit_of_compressed_data_is_that_of_the_product(extrapolate: bool) -> None:
-    # A product without negative entries can be fitted by the core itself.
-    rng = np.random.default_rng(3)
-    product = rng.gamma(0.3, 1.0, (300, 7)) @ rng.gamma(0.3, 1.0, (7, 200))
-    u, s, vt = np.linalg.svd(product, full_matrices=False)
-    data = Compressed(u[:, :7], s[:7], vt[:7].T, float((s[:7] ** 2).sum()))
-    start = rng.random((4, 200))
-    options = {"l1": 0.2, "l2": 0.3, "float64": True, "n_threads": 1}
-    sides = [Side(basis, data.singular, 4, **options) for basis in (data.left, data.right)]
-    fit = CompressedFit(data, float((s**2).sum()), *sides, start.T, extrapolate=extrapolate)
-    fit.run(1 if extrapolate else 8)
-    source = _core.Source([[product]], ["float64"], [1.0])
-    engine = _core.Engine(
-        source,
-        ranks=[4],
-        weights=[1.0],
-        l1_w=0.2,
-        l2_w=0.3,
-        l1_h=[0.2],
-        l2_h=[0.3],
-        device="cpu",
-        float64=True,
-        threads=1,
-    )
-    engine.set_h(0, start)
-    expected = engine.fit(
-        [float((s**2).sum())],
-        max_iterations=len(fit.losses),
-        tolerance=0.0,
-        extrapolate=False,
-        verify=False,
-        progress=None,
-    )
-    np.testing.assert_allclose(fit.losses, expected.fits[0].losses, rtol=2e-3)
-    assert (fit.H >= 0).all()
-
-
-def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
-    rng = np.random.default_rng(4)
-    u, s, vt = np.linalg.svd(rng.random((300, 200)), full_matrices=False)
-    data = Compressed(u[:, :20], s[:20], vt[:20].T, float((s[:20] ** 2).sum()))
-    options = {"l1": 0.0, "l2": 0.0, "float64": True, "n_threads": 1}
-    losses = []
-    for extrapolate in (False, True):
-        sides = [Side(basis, data.singular, 5, **options) for basis in (data.left, data.right)]
-        start = np.random.default_rng(5).random((200, 5))
-        fit = CompressedFit(data, float((s**2).sum()), *sides, start, extrapolate=extrapolate)
-        fit.run(40)
-        assert (np.diff(fit.losses) <= 1e-9).all()
-        losses.append(fit.losses[-1])
-    assert losses[1] < losses[0]
-
-
 @pytest.mark.parametrize("weights", ["equal", {"a": 3.0, "b": 0.1}, {"a": 0.0, "b": 1.0}])
 def test_compressed_data_save_passes(weights: object) -> None:
     views = wide_views()
@@ -311,21 +231,6 @@ def test_a_compressed_start_knows_the_penalties() -> None:
     # The penalised minimum has the higher loss, and the fit begins there.
     assert nmf.loss_history_[-1] > 1.1 * without.loss_history_[0]
     assert nmf.loss_history_[0] == pytest.approx(nmf.loss_history_[-1], rel=1e-3)
-
-
-def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
-    rng = np.random.default_rng(0)
-    views = {"a": (rng.random((300, 3)) @ rng.random((3, 200))).astype(np.float32)}
-    data = load_views(views, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(4)
-    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
-    q = sample_directions(nmf._engine(data, [8]), [200], [1.0], 8, 2, np.random.RandomState(0))
-    kept = q.any(axis=0)
-    assert 3 <= kept.sum() < 8
-    # The Gram matrix is exact to rounding of its largest entry, and small eigenvalues to that.
-    np.testing.assert_allclose(q[:, kept].T @ q[:, kept], np.eye(kept.sum()), atol=1e-2)
-    leading = np.linalg.svd(views["a"].astype(np.float64))[2][:3]
-    np.testing.assert_allclose(leading @ q @ q.T @ leading.T, np.eye(3), atol=1e-5)
 
 
 @pytest.mark.usefixtures("fast_bfloat16")

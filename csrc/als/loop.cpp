@@ -360,10 +360,10 @@ FitTrace als_online(Backend& backend, const Problem& problem, BlockSource& sourc
   return trace;
 }
 
-void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode,
-              Precision precision, RowSink* w) {
+void als_power(Backend& backend, BlockSource& source, Reducer& reducer, Precision precision,
+               RowSink* y) {
   backend.set_precision(precision);
-  read_all(backend, source, reducer, mode, w);
+  read_all(backend, source, reducer, PassMode::kLinear, y);
 }
 
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source) {

@@ -87,11 +87,10 @@ EncodeResult als_encode(Backend& backend, const Problem& problem, BlockSource& s
                         Reducer& reducer, const std::vector<double>& sum_of_squares, bool exact,
                         RowSink* w);
 
-/// The sums of one read with the input factors: C = W^T W and S_v = W^T X_v. With kFit, W is the
-/// non-negative minimiser, and this is half an iteration; with kLinear it is sum_v w_v X_v H_v^T,
-/// and this is a step of a power iteration. `w` receives it and may be null.
-void als_sums(Backend& backend, BlockSource& source, Reducer& reducer, PassMode mode,
-              Precision precision, RowSink* w);
+/// A step of a power iteration with the input factors, one read: C = Y^T Y and S_v = Y^T X_v for
+/// Y = sum_v w_v X_v H_v^T. `y` receives it and may be null.
+void als_power(Backend& backend, BlockSource& source, Reducer& reducer, Precision precision,
+               RowSink* y);
 
 /// Statistics of every view, one read of the data.
 std::vector<ViewStats> als_scan(Backend& backend, const Problem& problem, BlockSource& source);

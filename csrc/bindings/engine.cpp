@@ -70,10 +70,9 @@ class Engine {
  public:
   Engine(PySource& source, std::vector<int> ranks, const std::vector<double>& weights, double l1_w,
          double l2_w, const std::vector<double>& l1_h, const std::vector<double>& l2_h,
-         const std::string& device, bool float64, int threads, double tolerance,
-         const std::vector<bool>& fixed, bool unit_rows, double group_penalty,
-         const std::optional<RowTerms>& row_terms, std::optional<Reduce> reduce,
-         std::optional<Exchange> exchange, bool reduce_on_device)
+         const std::string& device, bool float64, int threads, const std::vector<bool>& fixed,
+         bool unit_rows, double group_penalty, const std::optional<RowTerms>& row_terms,
+         std::optional<Reduce> reduce, std::optional<Exchange> exchange, bool reduce_on_device)
       : source_(source),
         cuda_device_(parse_device(device)),
         reducer_(std::move(reduce), std::move(exchange),
@@ -104,7 +103,6 @@ class Engine {
       problem_.row_terms = *row_terms;
     }
     options_.threads = threads;
-    options_.tolerance = tolerance;
     options_.float64 = float64;
     options_.device = source.device().value_or(cuda_device_.value_or(-1));
     options_.check_interrupt = raise_pending_signals;
@@ -216,11 +214,19 @@ class Engine {
 
   Sums power(const std::optional<py::array>& y,
              const std::optional<std::vector<std::int64_t>>& sample, bool rounded) {
-    return sums(PassMode::kLinear, rounded ? Precision::kBFloat16 : Precision::kFull,
-                sample ? sampled(y, *sample) : output(y));
-  }
-  Sums half_step(const std::optional<py::array>& w) {
-    return sums(PassMode::kFit, Precision::kFull, output(w));
+    const std::unique_ptr<RowSink> sink = sample ? sampled(y, *sample) : output(y);
+    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
+    {
+      const py::gil_scoped_release unlocked;
+      als_power(*backend_, data(), reducer_, rounded ? Precision::kBFloat16 : Precision::kFull,
+                sink.get());
+    }
+    const int k = problem_.total_rank();
+    py::typing::List<py::array_t<double>> s;
+    for (int v = 0; v < problem_.num_views(); ++v) {
+      s.append(matrix_of(backend_->s(v), k, problem_.views[static_cast<std::size_t>(v)].columns));
+    }
+    return py::make_tuple(matrix_of(backend_->c(kEveryRow), k, k), s);
   }
 
   std::vector<ViewStats> scan() {
@@ -240,21 +246,6 @@ class Engine {
                                 problem_.views[static_cast<std::size_t>(view)].columns});
     backend_->get_factor(factor, view, result.mutable_data());
     return result;
-  }
-
-  /// C and the S_v of one pass.
-  Sums sums(PassMode mode, Precision precision, const std::unique_ptr<RowSink>& sink) {
-    reducer_.set_owner(py::cast(this, py::return_value_policy::reference));
-    {
-      const py::gil_scoped_release unlocked;
-      als_sums(*backend_, data(), reducer_, mode, precision, sink.get());
-    }
-    const int k = problem_.total_rank();
-    py::typing::List<py::array_t<double>> s;
-    for (int v = 0; v < problem_.num_views(); ++v) {
-      s.append(matrix_of(backend_->s(v), k, problem_.views[static_cast<std::size_t>(v)].columns));
-    }
-    return py::make_tuple(matrix_of(backend_->c(kEveryRow), k, k), s);
   }
 
   void make_backend() {
@@ -439,16 +430,14 @@ void register_engine(py::module_& module) {
       .def(
           py::init<PySource&, std::vector<int>, const std::vector<double>&, double, double,
                    const std::vector<double>&, const std::vector<double>&, const std::string&, bool,
-                   int, double, const std::vector<bool>&, bool, double,
-                   const std::optional<RowTerms>&, std::optional<Reduce>, std::optional<Exchange>,
-                   bool>(),
+                   int, const std::vector<bool>&, bool, double, const std::optional<RowTerms>&,
+                   std::optional<Reduce>, std::optional<Exchange>, bool>(),
           py::arg("source"), py::kw_only(), py::arg("ranks"), py::arg("weights"), py::arg("l1_w"),
           py::arg("l2_w"), py::arg("l1_h"), py::arg("l2_h"), py::arg("device"), py::arg("float64"),
-          py::arg("threads"), py::arg("tolerance") = 0.0, py::arg("fixed") = std::vector<bool>{},
-          py::arg("unit_rows") = false, py::arg("group_penalty") = 0.0,
-          py::arg("row_terms") = py::none(), py::arg("reduce") = py::none(),
-          py::arg("exchange") = py::none(), py::arg("reduce_on_device") = false,
-          py::keep_alive<1, 2>(),
+          py::arg("threads"), py::arg("fixed") = std::vector<bool>{}, py::arg("unit_rows") = false,
+          py::arg("group_penalty") = 0.0, py::arg("row_terms") = py::none(),
+          py::arg("reduce") = py::none(), py::arg("exchange") = py::none(),
+          py::arg("reduce_on_device") = false, py::keep_alive<1, 2>(),
           "`device` is cpu, cuda or cuda:N. `reduce` adds up an array of float64 over all "
           "processes, in place, and `exchange` gives the bytes of all of them; without these there "
           "is one process. With `reduce_on_device` the array is a DeviceMatrix of one row where "
@@ -482,8 +471,6 @@ void register_engine(py::module_& module) {
            py::arg("rounded") = false,
            "C = Y^T Y and S_v = Y^T X_v for Y = sum_v w_v X_v H_v^T, written to y, or some of its "
            "rows; products of numbers rounded to bfloat16 if asked for.")
-      .def("half_step", &Engine::half_step, py::arg("w"),
-           "C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.")
       .def("scan", &Engine::scan);
 }
 

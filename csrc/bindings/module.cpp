@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, module) {
   cofactor::bindings::register_source(module);
   cofactor::bindings::register_row_terms(module);
   cofactor::bindings::register_engine(module);
+  cofactor::bindings::register_product_side(module);
   cofactor::bindings::register_bench(module);
 }

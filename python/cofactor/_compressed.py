@@ -3,8 +3,8 @@
 A = hstack(sqrt(w_v) X_v) is read once against the leading directions of a small sample (randomized
 SVD: Halko, Martinsson and Tropp 2011), which leaves A ~ U diag(s) V^T with a few more directions
 than there are components. Factorizing that product costs little. Erichson et al.
-(arXiv:1711.02037) compress one side of A and give up non-negativity between solves; here both sides
-are compressed, and every solve is the exact one for the product.
+(arXiv:1711.02037) compress one side of A and give up non-negativity between updates; here both
+sides are compressed, and both factors are non-negative throughout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from . import _core
 from ._processes import Processes
 
-__all__ = ["Compressed", "CompressedFit", "Side", "compress", "power_step", "sample_directions"]
+__all__ = ["Compressed", "CompressedFit", "compress", "power_step", "sample_directions"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Float64Array = npt.NDArray[np.float64]
@@ -30,12 +30,6 @@ _ROUNDING = 1e-7
 
 # Directions whose square, relative to that of the first, is rounding of sums in float64.
 _DEPENDENT = 1e-13
-
-# Of the solves: what is left of the error is less than what compression leaves out.
-_TOLERANCE = 1e-3
-
-# Columns that the kernels multiply at a time, at most.
-_VECTOR = 16
 
 
 def power_step(
@@ -215,106 +209,16 @@ def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> 
     return Compressed(left, singular, right, captured)
 
 
-@dataclass
-class _Factor:
-    """One factor of the product, and all that the other's solve needs to know of it."""
-
-    values: FloatArray
-    coefficients: Float64Array
-    gram: Float64Array
-
-
-class Side:
-    """Non-negative solves for one side of the product, exact and by the core.
-
-    With M = basis @ diag(singular), a solve minimises over X >= 0
-    ``1/2 tr(X gram X^T) - tr(X coefficients M^T) + penalties``, which is how W follows from H and H
-    from W.
-
-    Parameters
-    ----------
-    basis : ndarray of shape (n_rows, rank)
-        Singular vectors of the side.
-    singular : ndarray of shape (rank,)
-        Singular values.
-    n_components : int
-        Number of components k.
-    l1, l2 : float
-        Penalties on X.
-    float64 : bool
-        Whether to compute in float64.
-    n_threads : int or None
-        Threads of the solves.
-    """
-
-    def __init__(
-        self,
-        basis: Float64Array,
-        singular: Float64Array,
-        n_components: int,
-        *,
-        l1: float,
-        l2: float,
-        float64: bool,
-        n_threads: int | None,
-    ) -> None:
-        self._singular = singular
-        self._l1, self._l2 = l1, l2
-        self._dtype = np.float64 if float64 else np.float32
-        # The core takes the Gram matrix of a factor from the factor itself. Columns of zeros change
-        # no product, and hold there what the factor has outside of the basis; a few more make
-        # rows whole vectors.
-        self._width = -(-(len(singular) + n_components) // _VECTOR) * _VECTOR
-        data = np.zeros((len(basis), self._width), self._dtype)
-        data[:, : len(singular)] = basis * singular
-        self._engine = _core.Engine(
-            _core.Source([[data]], [data.dtype.name], [1.0]),
-            ranks=[n_components],
-            weights=[1.0],
-            l1_w=l1,
-            l2_w=l2,
-            l1_h=[0.0],
-            l2_h=[0.0],
-            device="cpu",
-            float64=float64,
-            threads=n_threads or 0,
-            tolerance=_TOLERANCE,
-        )
-
-    def solve(self, coefficients: Float64Array, gram: Float64Array) -> _Factor:
-        """Solve for this side.
-
-        Parameters
-        ----------
-        coefficients : ndarray of shape (k, rank)
-            The other factor, in terms of the other side's basis.
-        gram : ndarray of shape (k, k)
-            Gram matrix of the other factor.
-
-        Returns
-        -------
-        _Factor
-            Of shape (n_rows, k).
-        """
-        values, vectors = np.linalg.eigh(gram - coefficients @ coefficients.T)
-        outside = vectors * np.sqrt(np.maximum(values, 0.0))
-        h = np.zeros((len(gram), self._width))
-        h[:, : coefficients.shape[1]] = coefficients
-        h[:, coefficients.shape[1] : coefficients.shape[1] + len(gram)] = outside
-        self._engine.set_h(0, h)
-        x = np.empty((self._engine.n_rows, len(gram)), self._dtype)
-        c, (s,) = self._engine.half_step(x)
-        return _Factor(x, s[:, : len(self._singular)] / self._singular, c)
-
-    def penalty(self, factor: _Factor) -> float:
-        """Penalties on a factor of this side."""
-        return self._l1 * float(factor.values.sum(dtype=np.float64)) + 0.5 * self._l2 * float(
-            np.trace(factor.gram)
-        )
+# Sweeps of coordinate descent that stand for a solve. Exact solves take far longer and gain little,
+# since the other factor moves on.
+_SWEEPS = 4
 
 
 class CompressedFit:
-    """Extrapolated alternating least squares on compressed data.
+    """Extrapolated alternating coordinate descent on compressed data (HALS).
+
+    W and H take turns, a few sweeps each, from where they are; Cichocki and Phan, IEICE Trans.
+    Fundamentals E92-A(3), 2009, call one sweep hierarchical alternating least squares.
 
     Parameters
     ----------
@@ -322,12 +226,16 @@ class CompressedFit:
         A, nearly.
     total : float
         ||A||_F^2.
-    rows, columns : Side
-        Solves for W and for H^T.
-    start : ndarray of shape (sum of columns, k)
-        H^T.
+    start : ndarray of shape (k, sum of columns)
+        H.
+    l1_w, l2_w, l1_h, l2_h : float
+        Penalties on W and on H.
     extrapolate : bool
         Whether to use momentum, as the loop of the core does.
+    float64 : bool
+        Whether to compute in float64.
+    n_threads : int or None
+        Threads of the sweeps.
 
     Attributes
     ----------
@@ -339,34 +247,49 @@ class CompressedFit:
         self,
         data: Compressed,
         total: float,
-        rows: Side,
-        columns: Side,
         start: FloatArray,
         *,
+        l1_w: float,
+        l2_w: float,
+        l1_h: float,
+        l2_h: float,
         extrapolate: bool,
+        float64: bool,
+        n_threads: int | None,
     ) -> None:
         self._singular, self._total = data.singular, total
-        self._rows, self._columns = rows, columns
         self._extrapolate = extrapolate
-        self._best = _Factor(start, start.T @ data.right, start.T @ start)
+        self._rows, self._columns = (
+            _core.ProductSide(
+                basis,
+                data.singular,
+                components=len(start),
+                l1=l1,
+                l2=l2,
+                float64=float64,
+                threads=n_threads or 0,
+            )
+            for basis, l1, l2 in ((data.left, l1_w, l2_w), (data.right, l1_h, l2_h))
+        )
+        self._best = self._columns.start(start)
         self._objective = np.inf
         self.losses: list[float] = []
 
     @property
-    def H(self) -> FloatArray:
+    def H(self) -> Float64Array:
         """Factor of the columns, (k, sum of columns), of the best pair so far."""
-        return self._best.values.T
+        return self._columns.factor()
 
     def run(self, iterations: int) -> None:
         """Go on for some iterations."""
         step = self._best.coefficients, self._best.gram
         t = 1.0
         for _ in range(iterations):
-            w = self._rows.solve(*step)
-            h = self._columns.solve(w.coefficients, w.gram)
+            w = self._rows.descend(*step, sweeps=_SWEEPS)
+            h = self._columns.descend(w.coefficients, w.gram, sweeps=_SWEEPS)
             cross = float((w.coefficients * self._singular * h.coefficients).sum())
             residual = self._total - 2.0 * cross + float((w.gram * h.gram).sum())
-            objective = 0.5 * residual + self._rows.penalty(w) + self._columns.penalty(h)
+            objective = 0.5 * residual + w.penalty + h.penalty
             if objective > self._objective and t > 1.0:
                 # Taken back, as in the loop of the core, and the momentum starts over.
                 step = self._best.coefficients, self._best.gram
@@ -375,13 +298,16 @@ class CompressedFit:
             after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t**2)) if self._extrapolate else t
             step = _extrapolate(self._best, h, (t - 1.0) / after)
             t = after
+            self._rows.accept()
+            self._columns.accept()
             self._best, self._objective = h, objective
             self.losses.append(max(residual, 0.0) / self._total)
 
 
-def _extrapolate(old: _Factor, new: _Factor, momentum: float) -> tuple[Float64Array, Float64Array]:
+def _extrapolate(
+    old: _core.SideSums, new: _core.SideSums, momentum: float
+) -> tuple[Float64Array, Float64Array]:
     """Coefficients and Gram matrix of ``new + momentum (new - old)``, which is never formed."""
     a, b = 1.0 + momentum, -momentum
-    cross = (new.values.T @ old.values).astype(np.float64)
-    gram = a * a * new.gram + a * b * (cross + cross.T) + b * b * old.gram
+    gram = a * a * new.gram + a * b * (new.cross + new.cross.T) + b * b * old.gram
     return a * new.coefficients + b * old.coefficients, gram

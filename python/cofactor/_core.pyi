@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['CudaDevice', 'CudaInfo', 'DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'RowTerms', 'Source', 'ViewStats', 'bfloat16_is_faster', 'cuda_available', 'cuda_device_of', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
+__all__: list[str] = ['CudaDevice', 'CudaInfo', 'DeviceMatrix', 'EncodeResult', 'Engine', 'FitResult', 'FitState', 'FitTrace', 'IterationInfo', 'LoopState', 'MachinePeak', 'PANEL_ROWS', 'ProductSide', 'RowTerms', 'SideSums', 'Source', 'ViewStats', 'bfloat16_is_faster', 'cuda_available', 'cuda_device_of', 'cuda_info', 'default_threads', 'identity_limit', 'measure_peak', 'simd_level', 'simd_levels', 'wait_for_cuda_stream']
 class CudaDevice:
     """
     A GPU.
@@ -270,7 +270,7 @@ class Engine:
     """
     A problem, its data and its factors on one device.
     """
-    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, tolerance: typing.SupportsFloat | typing.SupportsIndex = 0.0, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None, reduce: collections.abc.Callable[[numpy.typing.NDArray[numpy.float64] | DeviceMatrix], None] | None = None, exchange: collections.abc.Callable[[bytes], list[bytes]] | None = None, reduce_on_device: bool = False) -> None:
+    def __init__(self, source: Source, *, ranks: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], weights: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l1_w: typing.SupportsFloat | typing.SupportsIndex, l2_w: typing.SupportsFloat | typing.SupportsIndex, l1_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], l2_h: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], device: str, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex, fixed: collections.abc.Sequence[bool] = [], unit_rows: bool = False, group_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, row_terms: RowTerms | None = None, reduce: collections.abc.Callable[[numpy.typing.NDArray[numpy.float64] | DeviceMatrix], None] | None = None, exchange: collections.abc.Callable[[bytes], list[bytes]] | None = None, reduce_on_device: bool = False) -> None:
         """
         `device` is cpu, cuda or cuda:N. `reduce` adds up an array of float64 over all processes, in place, and `exchange` gives the bytes of all of them; without these there is one process. With `reduce_on_device` the array is a DeviceMatrix of one row where the sums are on a CUDA device.
         """
@@ -288,10 +288,6 @@ class Engine:
         ...
     def h(self, view: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         ...
-    def half_step(self, w: numpy.ndarray | None) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
-        """
-        C = W^T W and S_v = W^T X_v for the non-negative W of the factors, written to w.
-        """
     def online(self, sum_of_squares: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], past: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, iterations: typing.SupportsInt | typing.SupportsIndex) -> tuple[FitTrace, numpy.typing.NDArray[numpy.float64]]:
         ...
     def power(self, y: numpy.ndarray | None, sample: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None, *, rounded: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], list[numpy.typing.NDArray[numpy.float64]]]:
@@ -326,6 +322,52 @@ class Engine:
     def row_weight(self) -> numpy.typing.NDArray[numpy.float64] | None:
         """
         Weights of the rows, if any.
+        """
+class SideSums:
+    """
+    What a factor of one side says to the other.
+    """
+    @property
+    def coefficients(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        X U, k x r.
+        """
+    @property
+    def cross(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        X' X^T with the accepted factor X', k x k.
+        """
+    @property
+    def gram(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        X X^T, k x k.
+        """
+    @property
+    def penalty(self) -> float:
+        """
+        l1 ||X||_1 + l2 / 2 ||X||_F^2.
+        """
+class ProductSide:
+    """
+    Coordinate descent for the factor of one side of a product U diag(s) V^T.
+    """
+    def __init__(self, basis: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], singular: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, components: typing.SupportsInt | typing.SupportsIndex, l1: typing.SupportsFloat | typing.SupportsIndex, l2: typing.SupportsFloat | typing.SupportsIndex, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def accept(self) -> None:
+        """
+        Accepts the factor that descend led to.
+        """
+    def descend(self, coefficients: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], gram: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, sweeps: typing.SupportsInt | typing.SupportsIndex) -> SideSums:
+        """
+        Sweeps from the accepted factor on, with X U and X X^T of the other side's.
+        """
+    def factor(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        The accepted factor, k x n.
+        """
+    def start(self, x: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> SideSums:
+        """
+        Sets the accepted factor, k x n.
         """
 class MachinePeak:
     """

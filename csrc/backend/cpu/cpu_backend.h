@@ -19,9 +19,6 @@
 namespace cofactor::cpu {
 
 template <class T>
-inline constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
-
-template <class T>
 class CpuBackend final : public Backend {
  public:
   CpuBackend(Problem problem, BackendOptions options);

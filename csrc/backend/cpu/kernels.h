@@ -8,6 +8,9 @@
 
 namespace cofactor::cpu {
 
+template <class T>
+inline constexpr DType kComputeType = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
+
 /// Every row of a packed tile, and every row of H, is zero-filled to a multiple of this, which
 /// every level's vector length divides. 16 numbers of 4 bytes are one cache line.
 inline constexpr std::int64_t kColumnAlign = 16;
@@ -68,6 +71,9 @@ struct NnlsArgs {
   T* x = nullptr;  ///< out; with `warm` also the start
   std::int64_t ldx = 0;
   bool warm = false;
+  /// If positive, x takes so many sweeps of cyclic coordinate descent from the start, and is left
+  /// there: what follows is not asked for.
+  int sweeps = 0;
   /// A column is done when its violation of the optimality conditions, max_r |min(x_r, g_r)| with
   /// the gradient g, is within this times its largest |b|, in the problem scaled to a unit
   /// diagonal.

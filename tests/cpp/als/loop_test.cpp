@@ -62,7 +62,7 @@ TEST_P(LoopTest, OneReductionAndOneReadAPass) {
   EXPECT_EQ(reducer.size, 5U * 5 + 5 * 611 + 2 * 2 + 2 * 5);
   als_encode(*backend, data.problem, source, reducer, data.sum_of_squares(), false, nullptr);
   als_encode(*backend, data.problem, source, reducer, data.sum_of_squares(), true, nullptr);
-  als_sums(*backend, source, reducer, PassMode::kLinear, Precision::kFull, nullptr);
+  als_power(*backend, source, reducer, Precision::kFull, nullptr);
   EXPECT_EQ(reducer.calls, 10);
   EXPECT_EQ(source.reads, 10);
   als_scan(*backend, data.problem, source);

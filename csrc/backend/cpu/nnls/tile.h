@@ -107,6 +107,21 @@ class Tile {
     });
   }
 
+  /// Writes n consecutive columns, the first of which is in lane 0.
+  void store(std::int64_t first, int n) const {
+    for (int r = 0; r < args_.k; ++r) {
+      const Reg x = V::mul(V::load(x_ + r * kLanes), V::broadcast(args_.inv_sqrt_diag[r]));
+      T* const to = args_.x + r * args_.ldx + first;
+      if (n == kLanes) {
+        V::storeu(to, x);
+        continue;
+      }
+      T numbers[kLanes];
+      V::storeu(numbers, x);
+      for (int lane = 0; lane < n; ++lane) to[lane] = numbers[lane];
+    }
+  }
+
   /// Writes for every coordinate where the lanes are positive, as 1 or 0, `ld` numbers apart, and
   /// how many of a lane are.
   void store_faces(T* faces, std::int64_t ld, T* sizes) const {

@@ -72,6 +72,7 @@ struct Batch {
     args.x = x.data();
     args.ldx = count;
     args.warm = warm;
+    args.sweeps = sweeps;
     cpu::NnlsSolver<T>(level, double{tolerance}, max_exchanges).solve(args, scaled);
   }
 
@@ -110,6 +111,7 @@ struct Batch {
   T shift = 0;
   T tolerance = sizeof(T) == 4 ? T(1e-5) : T(1e-10);
   bool warm = false;
+  int sweeps = 0;
   int max_exchanges = 10;
 };
 
