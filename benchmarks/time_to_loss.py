@@ -1,12 +1,13 @@
 """Time to a loss on the paper's case: cofactor against scikit-learn, interleaved in one run.
 
+    python benchmarks/time_to_loss.py acts/ --iterations 50
     python benchmarks/time_to_loss.py acts/ --loss 0.5
 
-`acts/` is the store that `cofactor capture` makes of the paper's case (see the README). Both draw
-their start at random (cofactor goes on with compressed data, which counts), factorize the
-same numbers at rank 20 with equal weights, and use all threads; cofactor reads the store's float16
-and uint8, scikit-learn gets the views side by side in float32. Loss is
-``sum ||X_v - W H_v||^2 / sum ||X_v||^2``.
+`acts/` is the store that `cofactor capture` makes of the paper's case (see the README). The goal is
+scikit-learn's loss after so many iterations, seed by seed, or a loss that both are to reach. Both
+draw their start at random (cofactor goes on with compressed data, which counts), factorize the same
+numbers with equal weights, and use all threads; cofactor reads the store, scikit-learn gets the
+views side by side in float32. Loss is ``sum ||X_v - W H_v||^2 / sum ||X_v||^2``.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from sklearn.exceptions import ConvergenceWarning
 import cofactor as cf
 
 
-def cofactor_seconds(views: dict[str, np.ndarray], rank: int, goal: float, seed: int) -> tuple:
-    """Seconds of a whole fit that stops at the goal, with its loss and number of passes."""
+def cofactor_seconds(
+    store: cf.ActivationStore, rank: int, goal: float, seed: int, compute: str
+) -> tuple[float, int]:
+    """Seconds of a whole fit that stops at the goal, and its number of passes."""
 
     class Reached(Exception):
         pass
@@ -37,10 +40,12 @@ def cofactor_seconds(views: dict[str, np.ndarray], rank: int, goal: float, seed:
         if event.accepted and event.loss <= goal:
             raise Reached
 
-    nmf = cf.CoupledNMF(rank, random_state=seed, tol=0, max_iter=1000, callback=stop)
+    nmf = cf.CoupledNMF(
+        rank, random_state=seed, tol=0, max_iter=1000, compute=compute, callback=stop
+    )
     start = time.perf_counter()
     try:
-        nmf.fit(views)
+        nmf.fit(store)
     except Reached:
         return time.perf_counter() - start, passes
     raise RuntimeError(f"cofactor did not reach {goal}")
@@ -58,41 +63,46 @@ def sklearn_seconds(X: np.ndarray, rank: int, iterations: int, seed: int) -> tup
     return seconds, (residual + float((C * G).sum(dtype=np.float64))) / total
 
 
+def fewest_iterations(X: np.ndarray, rank: int, goal: float) -> int:
+    """Iterations that scikit-learn needs to reach a loss from seed 0."""
+    low, high = 1, 16
+    while sklearn_seconds(X, rank, high, 0)[1] > goal:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if sklearn_seconds(X, rank, middle, 0)[1] > goal:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store")
     parser.add_argument("--rank", type=int, default=20)
-    parser.add_argument("--loss", type=float, default=0.5)
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument("--iterations", type=int)
+    goal.add_argument("--loss", type=float)
+    parser.add_argument("--compute", default="float32", choices=["float32", "auto"])
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
 
     store = cf.ActivationStore(args.store)
-    # Stored numbers, in memory: bytes become values by their scale, as the store's reader does.
-    views = {
-        name: store.read(name) if view.dtype == "uint8" else np.concatenate(store.chunks(name))
-        for name, view in store.views.items()
-    }
-    X = np.hstack([views[name].astype(np.float32) for name in views])
-
-    low, high = 1, 16
-    while sklearn_seconds(X, args.rank, high, 0)[1] > args.loss:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if sklearn_seconds(X, args.rank, middle, 0)[1] > args.loss:
-            low = middle
-        else:
-            high = middle
-    ours, theirs = [], []
-    for repeat in range(args.repeats):
-        ours.append(cofactor_seconds(views, args.rank, args.loss, repeat))
-        theirs.append(sklearn_seconds(X, args.rank, high, 0)[0])
-    our_seconds, their_seconds = median(entry[0] for entry in ours), median(theirs)
-    print(f"to relative loss {args.loss}, rank {args.rank}, {X.shape[0]} x {X.shape[1]}")
-    print(f"cofactor      {our_seconds:7.2f} s, passes {[entry[1] for entry in ours]}")
-    print(f"scikit-learn  {their_seconds:7.2f} s, iterations {high}")
-    print(f"ratio         {their_seconds / our_seconds:7.2f}")
+    X = np.hstack([store.read(name).astype(np.float32, copy=False) for name in store.views])
+    iterations = args.iterations or fewest_iterations(X, args.rank, args.loss)
+    ratios = []
+    for seed in range(args.repeats):
+        theirs, loss = sklearn_seconds(X, args.rank, iterations, seed if args.iterations else 0)
+        goal_loss = args.loss or loss
+        ours, passes = cofactor_seconds(store, args.rank, goal_loss, seed, args.compute)
+        ratios.append(theirs / ours)
+        print(
+            f"seed {seed}: to {goal_loss:.5f}, scikit-learn {theirs:.2f} s ({iterations} "
+            f"iterations), cofactor {ours:.2f} s ({passes} passes), {ratios[-1]:.1f} times"
+        )
+    print(f"rank {args.rank}, {X.shape[0]} x {X.shape[1]}: median {median(ratios):.1f} times")
 
 
 if __name__ == "__main__":
