@@ -31,12 +31,12 @@ def test_compressed_data_are_the_leading_singular_triplets() -> None:
         [np.sqrt(w) * x.astype(np.float64) for w, x in zip(weights, views.values(), strict=True)]
     )
     for side in (found.left, found.right):
-        np.testing.assert_allclose(side.T @ side, np.eye(14), atol=1e-4)
+        np.testing.assert_allclose(side @ side.T, np.eye(14), atol=1e-4)
     # The six planted directions stand far above the noise; the rest are part of it.
     expected = np.linalg.svd(A, compute_uv=False)[:6]
     np.testing.assert_allclose(np.sort(found.singular)[::-1][:6], expected, rtol=1e-3)
     # A projection: what it leaves out is orthogonal to it.
-    product = (found.left * found.singular) @ found.right.T
+    product = (found.left.T * found.singular) @ found.right
     assert (product * (A - product)).sum() == pytest.approx(0, abs=1e-4 * (A**2).sum())
 
 
@@ -47,12 +47,12 @@ def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
     nmf = cf.CoupledNMF(4)
     nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
     q = sample_directions(nmf._engine(data, [8]), [200], [1.0], 8, 2, np.random.RandomState(0))
-    kept = q.any(axis=0)
+    kept = q.any(axis=1)
     assert 3 <= kept.sum() < 8
     # The Gram matrix is exact to rounding of its largest entry, and small eigenvalues to that.
-    np.testing.assert_allclose(q[:, kept].T @ q[:, kept], np.eye(kept.sum()), atol=1e-2)
+    np.testing.assert_allclose(q[kept] @ q[kept].T, np.eye(kept.sum()), atol=1e-2)
     leading = np.linalg.svd(views["a"].astype(np.float64))[2][:3]
-    np.testing.assert_allclose(leading @ q @ q.T @ leading.T, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(leading @ q.T @ q @ leading.T, np.eye(3), atol=1e-5)
 
 
 def descend(
@@ -96,7 +96,7 @@ def test_a_fit_of_compressed_data_is_that_of_the_product(extrapolate: bool, floa
     rng = np.random.default_rng(3)
     A = rng.gamma(0.3, 1.0, (300, 7)) @ rng.gamma(0.3, 1.0, (7, 700))
     u, s, vt = np.linalg.svd(A, full_matrices=False)
-    data = Compressed(u[:, :7], s[:7], vt[:7].T, float((s[:7] ** 2).sum()))
+    data = Compressed(u[:, :7].T, s[:7], vt[:7], float((s[:7] ** 2).sum()))
     start = rng.random((4, 700))
     total = float((s**2).sum())
     fit = CompressedFit(
@@ -118,7 +118,7 @@ def test_a_fit_of_compressed_data_is_that_of_the_product(extrapolate: bool, floa
 def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
     rng = np.random.default_rng(4)
     u, s, vt = np.linalg.svd(rng.random((300, 200)), full_matrices=False)
-    data = Compressed(u[:, :20], s[:20], vt[:20].T, float((s[:20] ** 2).sum()))
+    data = Compressed(u[:, :20].T, s[:20], vt[:20], float((s[:20] ** 2).sum()))
     losses = []
     for extrapolate in (False, True):
         start = np.random.default_rng(5).random((5, 200))
@@ -135,13 +135,13 @@ def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"basis": np.ones((5, 3))}, "n x r, with r singular values"),
-        ({"basis": np.ones((0, 2))}, "n x r, with r singular values"),
+        ({"basis": np.ones((3, 5))}, "r x n, with r singular values"),
+        ({"basis": np.ones((2, 0))}, "r x n, with r singular values"),
         ({"components": 0}, "at least 1 component"),
     ],
 )
 def test_a_side_refuses_what_does_not_fit(arguments: dict[str, Any], message: str) -> None:
-    given = {"basis": np.ones((5, 2)), "singular": np.ones(2), "components": 3, "l1": 0.0,
+    given = {"basis": np.ones((2, 5)), "singular": np.ones(2), "components": 3, "l1": 0.0,
              "l2": 0.0, "float64": False, "threads": 1}  # fmt: skip
     with pytest.raises(ValueError, match=message):
         _core.ProductSide(**{**given, **arguments})

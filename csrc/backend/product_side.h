@@ -1,6 +1,6 @@
 #pragma once
 
-// Half of a fit W H of a low-rank product U diag(s) V^T: the side of W with U, or that of H with V.
+// Half of a fit W H of a low-rank product U^T diag(s) V: the side of W with U, or that of H with V.
 
 #include <cstdint>
 #include <memory>
@@ -10,7 +10,7 @@ namespace cofactor {
 
 /// A factor X of one side, as far as the other side and the loss need to know it.
 struct SideSums {
-  std::vector<double> coefficients;  ///< X U, k x r
+  std::vector<double> coefficients;  ///< X U^T, k x r
   std::vector<double> gram;          ///< X X^T, k x k
   std::vector<double> cross;         ///< X' X^T with the accepted factor X', k x k
   double penalty = 0.0;              ///< l1 ||X||_1 + l2 / 2 ||X||_F^2
@@ -24,7 +24,7 @@ class ProductSide {
   /// Sets the accepted factor, k x n numbers of float64, row-major.
   virtual SideSums start(const double* x) = 0;
   /// Goes from the accepted factor towards the minimiser over X >= 0 of
-  ///   1/2 <G X, X> - <K diag(s) U^T, X> + l1 ||X||_1 + l2 / 2 ||X||_F^2
+  ///   1/2 <G X, X> - <K diag(s) U, X> + l1 ||X||_1 + l2 / 2 ||X||_F^2
   /// by sweeps of cyclic coordinate descent, which never raise it. `coefficients` K (k x r) and
   /// `gram` G (k x k) are those of the other side.
   virtual SideSums descend(const double* coefficients, const double* gram, int sweeps) = 0;
@@ -42,7 +42,7 @@ struct ProductSideOptions {
   int threads = 0;       ///< 0: default_threads()
 };
 
-/// Of `basis` U, n x r and row-major, and the singular values s, r numbers. Copies them. The
+/// Of `basis` U, r x n and row-major, and the singular values s, r numbers. Copies them. The
 /// results have the same bits for any number of threads.
 [[nodiscard]] std::unique_ptr<ProductSide> make_cpu_product_side(const double* basis,
                                                                  std::int64_t n, std::int64_t r,

@@ -28,11 +28,11 @@ class Side {
  public:
   Side(const Matrix& basis, const Matrix& singular, const ProductSideOptions& options)
       : k_(options.components), r_(singular.size()) {
-    if (basis.ndim() != 2 || basis.shape(0) < 1 || r_ < 1 || basis.shape(1) != r_) {
-      throw Error(ErrorKind::kValue, "the basis must be n x r, with r singular values");
+    if (basis.ndim() != 2 || basis.shape(1) < 1 || r_ < 1 || basis.shape(0) != r_) {
+      throw Error(ErrorKind::kValue, "the basis must be r x n, with r singular values");
     }
     if (k_ < 1) throw Error(ErrorKind::kValue, "there must be at least 1 component");
-    n_ = basis.shape(0);
+    n_ = basis.shape(1);
     const double* const u = basis.data();
     const double* const s = singular.data();
     const py::gil_scoped_release unlocked;
@@ -92,13 +92,13 @@ class Side {
 
 void register_product_side(py::module_& module) {
   py::class_<Sums>(module, "SideSums", "What a factor of one side says to the other.")
-      .def_readonly("coefficients", &Sums::coefficients, "X U, k x r.")
+      .def_readonly("coefficients", &Sums::coefficients, "X U^T, k x r.")
       .def_readonly("gram", &Sums::gram, "X X^T, k x k.")
       .def_readonly("cross", &Sums::cross, "X' X^T with the accepted factor X', k x k.")
       .def_readonly("penalty", &Sums::penalty, "l1 ||X||_1 + l2 / 2 ||X||_F^2.");
 
   py::class_<Side>(module, "ProductSide",
-                   "Coordinate descent for the factor of one side of a product U diag(s) V^T.")
+                   "Coordinate descent for the factor of one side of a product U^T diag(s) V.")
       .def(py::init([](const Matrix& basis, const Matrix& singular, int components, double l1,
                        double l2, bool float64, int threads) {
              return Side(basis, singular, {components, l1, l2, float64, threads});
@@ -108,7 +108,7 @@ void register_product_side(py::module_& module) {
       .def("start", &Side::start, py::arg("x"), "Sets the accepted factor, k x n.")
       .def("descend", &Side::descend, py::arg("coefficients"), py::arg("gram"), py::kw_only(),
            py::arg("sweeps"),
-           "Sweeps from the accepted factor on, with X U and X X^T of the other side's.")
+           "Sweeps from the accepted factor on, with X U^T and X X^T of the other side's.")
       .def("accept", &Side::accept, "Accepts the factor that descend led to.")
       .def("factor", &Side::factor, "The accepted factor, k x n.");
 }

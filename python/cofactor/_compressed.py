@@ -42,15 +42,15 @@ def power_step(
     *,
     rounded: bool = False,
 ) -> tuple[Float64Array, Float64Array]:
-    """Read A once: Y^T Y and A^T Y for Y = A q.
+    """Read A once: Y^T Y and Y^T A for Y = A q^T.
 
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with as many components as `q` has columns.
+        The problem, with as many components as `q` has rows.
     columns, weights : sequence
         Number of columns and weight of each view.
-    q : ndarray of shape (sum of columns, rank)
+    q : ndarray of shape (rank, sum of columns)
         Directions.
     y : ndarray of shape (n_examples, rank), optional
         Receives Y. Rows of A and of Y are scaled by the roots of the examples' weights, if any.
@@ -61,20 +61,23 @@ def power_step(
 
     Returns
     -------
-    tuple of ndarray of shape (rank, rank) and ndarray of shape (sum of columns, rank)
-        Y^T Y and A^T Y.
+    tuple of ndarray of shape (rank, rank) and ndarray of shape (rank, sum of columns)
+        Y^T Y and Y^T A.
     """
     edges = np.cumsum([0, *columns])
     roots = np.sqrt(np.asarray(weights, dtype=np.float64))
     # The core sums w_v X_v Q_v, so that sqrt(w_v) is taken out of Q and put back into S.
     for v, root in enumerate(roots):
-        part = q[edges[v] : edges[v + 1]].T
+        part = q[:, edges[v] : edges[v + 1]]
         engine.set_h(v, part / root if root > 0 else np.zeros_like(part))
     c, s = engine.power(y, sample, rounded=rounded)
+    z = np.empty_like(q)
+    for v, root in enumerate(roots):
+        np.multiply(s[v], root, out=z[:, edges[v] : edges[v + 1]])
     if y is not None and engine.row_weight is not None:
         weight = engine.row_weight if sample is None else engine.row_weight[list(sample)]
         y *= np.sqrt(weight)[:, np.newaxis]
-    return c, np.concatenate([root * part for root, part in zip(roots, s, strict=True)], 1).T
+    return c, z
 
 
 def sample_directions(
@@ -100,29 +103,29 @@ def sample_directions(
 
     Returns
     -------
-    ndarray of shape (sum of columns, rank)
-        Orthonormal columns; zeros where the sample has fewer directions. The last finite ones for
+    ndarray of shape (rank, sum of columns)
+        Orthonormal rows; zeros where the sample has fewer directions. The last finite ones for
         numbers whose sums leave the range of the compute type.
     """
-    q = random_state.standard_normal((sum(columns), rank))
+    q = random_state.standard_normal((rank, sum(columns)))
     for _ in range(steps):
         _, z = power_step(engine, columns, weights, q)
-        # Orthonormal by the Gram matrix, which is far quicker than a QR decomposition of tall
+        # Orthonormal by the Gram matrix, which is far quicker than a QR decomposition of long
         # matrices; what that cannot tell from rounding is no direction, and 0.
-        gram = z.T @ z
+        gram = z @ z.T
         if not np.isfinite(gram).all():
             break  # beyond the range of the compute type, as `compress` will see too
         values, vectors = np.linalg.eigh(gram)
         kept = values > _DEPENDENT * max(values[-1], np.finfo(np.float64).tiny)
         scale = np.zeros(rank)
         scale[kept] = 1.0 / np.sqrt(values[kept])
-        q = z @ (vectors * scale)
+        q = (vectors * scale).T @ z
     return q
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A, or some of its rows, ~ left @ diag(singular) @ right.T, orthonormal on both sides."""
+    """A, or some of its rows, ~ left.T @ diag(singular) @ right, of orthonormal rows."""
 
     left: Float64Array
     singular: Float64Array
@@ -147,15 +150,15 @@ def compress(
     rounded: bool,
     processes: Processes | None = None,
 ) -> list[Compressed | None]:
-    """Project A on the range of A q for each q, in one read for all of them.
+    """Project A on the range of A q^T for each q, in one read for all of them.
 
     Parameters
     ----------
     engine : _core.Engine
-        The problem, with a fit for each of `directions` of as many components as it has columns.
+        The problem, with a fit for each of `directions` of as many components as it has rows.
     columns, weights : sequence
         Number of columns and weight of each view.
-    directions : sequence of ndarray of shape (sum of columns, rank)
+    directions : sequence of ndarray of shape (rank, sum of columns)
         Directions q.
     kept : ndarray of int, optional
         Rows of A that the result stands for, ascending; all by default. Of several processes each
@@ -171,41 +174,40 @@ def compress(
         Of at most the rank of q; None for data of zeros, and for numbers whose sums leave the range
         of the compute type.
     """
-    edges = np.cumsum([0, *(q.shape[1] for q in directions)])
+    edges = np.cumsum([0, *(len(q) for q in directions)])
     rows = engine.n_rows if kept is None else len(kept)
     y = np.empty((rows, edges[-1]), np.float64 if engine.float64 else np.float32)
     sample = None if kept is None else kept.tolist()
-    c, z = power_step(
-        engine, columns, weights, np.concatenate(directions, 1), y, sample, rounded=rounded
-    )
+    q = np.concatenate(directions) if len(directions) > 1 else directions[0]
+    c, z = power_step(engine, columns, weights, q, y, sample, rounded=rounded)
     if processes is not None:
         y = processes.concatenate(y)
     return [
-        _project(c[a:b, a:b], z[:, a:b], np.ascontiguousarray(y[:, a:b]), some=kept is not None)
+        _project(c[a:b, a:b], z[a:b], y[:, a:b], some=kept is not None)
         for a, b in itertools.pairwise(edges)
     ]
 
 
 def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> Compressed | None:
-    """Decompose A from c = Y^T Y, z = A^T Y and all or `some` rows of Y = A q."""
+    """Decompose A from c = Y^T Y, z = Y^T A and all or `some` rows of Y = A q^T."""
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)
     strong = values > _ROUNDING * values[-1]
     basis = vectors[:, strong] / np.sqrt(values[strong])
-    # U = Y basis is orthonormal, and A projected on it is U (A^T U)^T.
-    projected = z @ basis
-    squares, turn = np.linalg.eigh(projected.T @ projected)
+    # U = Y basis is orthonormal, and A projected on it is U (U^T A), where U^T A = basis^T z.
+    squares, turn = np.linalg.eigh(basis.T @ (z @ z.T) @ basis)
     strong = squares > _ROUNDING * squares[-1]
     singular = np.sqrt(squares[strong])
-    left = y @ (basis @ turn[:, strong])
-    right = projected @ turn[:, strong] / singular
+    turned = basis @ turn[:, strong]
+    left = turned.T @ y.T
+    right = (turned / singular).T @ z
     captured = float(squares[strong].sum())
     if some:
-        # Some rows of orthonormal columns are not orthonormal.
-        q, r = np.linalg.qr(left)
+        # Parts of orthonormal rows are not orthonormal.
+        q, r = np.linalg.qr(left.T)
         u, singular, vt = np.linalg.svd(r * singular, full_matrices=False)
-        left, right = q @ u, right @ vt.T
+        left, right = (q @ u).T, vt @ right
     return Compressed(left, singular, right, captured)
 
 

@@ -330,7 +330,7 @@ class SideSums:
     @property
     def coefficients(self) -> numpy.typing.NDArray[numpy.float64]:
         """
-        X U, k x r.
+        X U^T, k x r.
         """
     @property
     def cross(self) -> numpy.typing.NDArray[numpy.float64]:
@@ -349,7 +349,7 @@ class SideSums:
         """
 class ProductSide:
     """
-    Coordinate descent for the factor of one side of a product U diag(s) V^T.
+    Coordinate descent for the factor of one side of a product U^T diag(s) V.
     """
     def __init__(self, basis: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], singular: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, components: typing.SupportsInt | typing.SupportsIndex, l1: typing.SupportsFloat | typing.SupportsIndex, l2: typing.SupportsFloat | typing.SupportsIndex, float64: bool, threads: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -359,7 +359,7 @@ class ProductSide:
         """
     def descend(self, coefficients: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], gram: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, sweeps: typing.SupportsInt | typing.SupportsIndex) -> SideSums:
         """
-        Sweeps from the accepted factor on, with X U and X X^T of the other side's.
+        Sweeps from the accepted factor on, with X U^T and X X^T of the other side's.
         """
     def factor(self) -> numpy.typing.NDArray[numpy.float64]:
         """

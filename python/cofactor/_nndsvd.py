@@ -66,21 +66,21 @@ def nndsvd_start(
     rank = nndsvd_rank(n_components, columns)
 
     q = random_state.standard_normal((len(active), rank)) * active[:, np.newaxis]
-    q, _ = np.linalg.qr(q)
+    q = np.linalg.qr(q)[0].T
     for _ in range(_POWER_STEPS + 1):
         _, z = power_step(engine, columns, weights, q)
-        q, _ = np.linalg.qr(z)
+        q = np.linalg.qr(z.T)[0].T
     y = np.empty((engine.n_rows, rank), dtype=np.float64 if engine.float64 else np.float32)
     c, _ = power_step(engine, columns, weights, q, y)
     ranks = processes or Processes()
     parts_y = zip(*ranks.gather([len(y), y.sum(axis=0, dtype=np.float64).tolist()]), strict=True)
     counts, sums = (np.array(part) for part in parts_y)
-    mean = float(sums.sum(axis=0) @ q.sum(axis=0)) / (counts.sum() * max(active.sum(), 1))
+    mean = float(sums.sum(axis=0) @ q.sum(axis=1)) / (counts.sum() * max(active.sum(), 1))
     values, vectors = np.linalg.eigh(c)
     order = np.argsort(values)[::-1][:n_components]
     singular = np.sqrt(np.maximum(values[order], 0.0))
     left = y.astype(np.float64) @ vectors[:, order]
-    right = q @ vectors[:, order]
+    right = vectors[:, order].T @ q
     # Of the positive and the negative parts of the left vectors only the norms count.
     scale = np.where(singular > 0, singular, 1.0)
     halves = [
@@ -91,7 +91,7 @@ def nndsvd_start(
 
     start = np.empty((n_components, len(active)))
     for r in range(n_components):
-        v = right[:, r]
+        v = right[r]
         if r == 0:
             start[r] = np.sqrt(singular[r]) * np.abs(v)
             continue

@@ -351,7 +351,7 @@ def _from_product(case: _Case, data: Compressed | None, passes: float) -> Start:
         return Start(start, passes)
     roots = np.sqrt(case.weights)
     weighted = [root * h for root, h in zip(roots, start, strict=True)]
-    share = len(data.left) / case.views.n_examples
+    share = data.left.shape[1] / case.views.n_examples
     fit = CompressedFit(
         data,
         data.sum_of_squares(float(np.dot(case.weights, case.views.sums_of_squares)), share),
@@ -369,7 +369,7 @@ def _from_product(case: _Case, data: Compressed | None, passes: float) -> Start:
         part / root if root > 0 else h for part, root, h in zip(parts, roots, start, strict=True)
     ]
     n, width, rank = case.views.n_examples, case.active_columns, case.compressed_rank
-    passes += iterations * rank * (len(data.left) + width) / (n * width)
+    passes += iterations * rank * (data.left.shape[1] + width) / (n * width)
     return Start(factors, passes, [fit.losses])
 
 

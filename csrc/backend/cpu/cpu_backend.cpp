@@ -171,19 +171,22 @@ void CpuBackend<T>::check_memory(const Block& block) {
 
 template <class T>
 void CpuBackend<T>::copy_in(const ViewState& state, const double* h, AlignedBuffer<T>& to) const {
-  for (int r = 0; r < k_; ++r) {
-    const double* from = h + r * state.columns;
+  run(k_, [&](std::int64_t r, int) {
+    const double* const from = h + r * state.columns;
     std::transform(from, from + state.columns, to.data() + r * state.stride,
                    [](double value) { return static_cast<T>(value); });
-  }
+  });
 }
 
 template <class T>
 void CpuBackend<T>::set_input(int view, const double* h) {
   ViewState& state = views_[static_cast<std::size_t>(view)];
   copy_in(state, h, state.input);
-  std::copy_n(state.input.data(), state.input.size(), state.previous.data());
-  std::copy_n(state.input.data(), state.input.size(), state.solved.data());
+  run(k_, [&](std::int64_t r, int) {
+    const T* const from = state.input.data() + r * state.stride;
+    std::copy_n(from, state.stride, state.previous.data() + r * state.stride);
+    std::copy_n(from, state.stride, state.solved.data() + r * state.stride);
+  });
 }
 
 template <class T>

@@ -40,11 +40,10 @@ class CpuProductSide final : public ProductSide {
         pool_(options.threads),
         scratch_(static_cast<std::size_t>(pool_.size())) {
     pool_.run(panels_, [&](std::int64_t panel, int) {
-      for (std::int64_t j = 0; j < columns_of(panel); ++j) {
-        const double* const from = basis + (panel * kPanel + j) * r;
-        for (std::int64_t i = 0; i < r; ++i) {
-          basis_of(panel)[i * kPanel + j] = static_cast<T>(from[i] * singular[i]);
-        }
+      for (std::int64_t i = 0; i < r; ++i) {
+        const double* const from = basis + i * n + panel * kPanel;
+        std::transform(from, from + columns_of(panel), basis_of(panel) + i * kPanel,
+                       [&](double value) { return static_cast<T>(singular[i] * value); });
       }
     });
   }
@@ -94,7 +93,7 @@ class CpuProductSide final : public ProductSide {
   [[nodiscard]] std::int64_t columns_of(std::int64_t panel) const {
     return std::min(kPanel, n_ - panel * kPanel);
   }
-  /// diag(s) U^T of a panel, r x kPanel.
+  /// diag(s) U of a panel, r x kPanel.
   [[nodiscard]] T* basis_of(std::int64_t panel) { return basis_.data() + panel * r_ * kPanel; }
   /// X of a panel, k x kPanel.
   [[nodiscard]] T* panel_of(AlignedBuffer<T>& x, std::int64_t panel) const {
@@ -130,28 +129,34 @@ class CpuProductSide final : public ProductSide {
   /// The sums of X once `prepare(panel, scratch)` has brought it to where it is to be.
   template <class Prepare>
   SideSums sums(const Prepare& prepare) {
-    // One after the other: U X^T, X X^T, X' X^T and the sums of X.
-    const std::int64_t rows = r_ + 2 * k_ + 1;
-    const auto size = static_cast<std::size_t>(rows * k_);
-    const std::int64_t parts = std::min(kParts, panels_);
-    std::vector<AlignedBuffer<double>> totals(static_cast<std::size_t>(parts));
-    pool_.run(parts, [&](std::int64_t part, int thread) {
+    // One after the other: diag(s) U X^T, X X^T, X' X^T and the sums of X.
+    const std::int64_t size = (r_ + 2 * k_ + 1) * k_;
+    totals_.resize(static_cast<std::size_t>(std::min(kParts, panels_)));
+    pool_.run(std::ssize(totals_), [&](std::int64_t part, int thread) {
       Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-      allocate(scratch, size);
-      AlignedBuffer<double>& total = totals[static_cast<std::size_t>(part)] =
-          AlignedBuffer<double>(size);
-      const std::int64_t last = panels_ * (part + 1) / parts;
-      for (std::int64_t panel = panels_ * part / parts; panel < last; ++panel) {
+      allocate(scratch, static_cast<std::size_t>(size));
+      std::vector<double>& total = totals_[static_cast<std::size_t>(part)];
+      total.assign(static_cast<std::size_t>(size), 0.0);
+      const std::int64_t last = panels_ * (part + 1) / std::ssize(totals_);
+      for (std::int64_t panel = panels_ * part / std::ssize(totals_); panel < last; ++panel) {
         prepare(panel, scratch);
         sum_panel(panel, scratch);
-        for (std::size_t i = 0; i < size; ++i) total[i] += static_cast<double>(scratch.sums[i]);
+        for (std::int64_t i = 0; i < size; ++i) {
+          total[static_cast<std::size_t>(i)] += static_cast<double>(scratch.sums.data()[i]);
+        }
       }
     });
-    std::vector<double> total(size, 0.0);
-    for (const AlignedBuffer<double>& part : totals) {
-      for (std::size_t i = 0; i < size; ++i) total[i] += part[i];
-    }
-    return divided(total);
+    std::vector<double>& whole = totals_.front();
+    constexpr std::int64_t kNumbers = 4096;
+    pool_.run(divide_up(size, kNumbers), [&](std::int64_t task, int) {
+      for (std::size_t part = 1; part < totals_.size(); ++part) {
+        const double* const from = totals_[part].data();
+        for (std::int64_t i = task * kNumbers; i < std::min(size, (task + 1) * kNumbers); ++i) {
+          whole[static_cast<std::size_t>(i)] += from[i];
+        }
+      }
+    });
+    return divided(whole);
   }
 
   void allocate(Scratch& scratch, std::size_t sums) const {
@@ -213,6 +218,7 @@ class CpuProductSide final : public ProductSide {
   ScaledGram<T> gram_;
   ThreadPool pool_;
   std::vector<Scratch> scratch_;
+  std::vector<std::vector<double>> totals_;  ///< by part
 };
 
 }  // namespace

@@ -12,14 +12,13 @@ using testing::gamma;
 using testing::make_matrix;
 using testing::Matrix;
 using testing::multiply;
-using testing::transpose;
 using testing::Wide;
 
 /// A side of random numbers, and the numbers of the other side that steer it.
 struct Case {
   Case(testing::Random& random, int components, std::int64_t rank, std::int64_t columns)
       : k(components), r(rank), n(columns) {
-    basis = make_matrix(n, r, [&](auto, auto) { return random.uniform(-1, 1); });
+    basis = make_matrix(r, n, [&](auto, auto) { return random.uniform(-1, 1); });
     for (std::int64_t i = 0; i < r; ++i) singular.push_back(std::exp(random.uniform(-2, 2)));
     x = make_matrix(k, n, [&](auto, auto) {
       return random.chance(0.5) ? static_cast<float>(random.uniform(0, 1)) : 0.0;
@@ -35,12 +34,12 @@ struct Case {
     return make_cpu_product_side(basis.values.data(), n, r, singular.data(),
                                  {k, l1, l2, float64, threads});
   }
-  /// What coordinate descent multiplies, K diag(s) U^T.
+  /// What coordinate descent multiplies, K diag(s) U.
   [[nodiscard]] Matrix right_hand_side() const {
     const Matrix scaled = make_matrix(k, r, [&](auto c, auto i) {
       return coefficients(c, i) * singular[static_cast<std::size_t>(i)];
     });
-    return multiply(scaled, transpose(basis));
+    return multiply(scaled, basis);
   }
   [[nodiscard]] Matrix descended(const Matrix& start, int sweeps) const {
     const Matrix b = right_hand_side();
@@ -98,7 +97,7 @@ class ProductSideTest : public testing::KernelTest {
         }
       }
     };
-    compare(found.coefficients, x, transpose(given.basis), "coefficients");
+    compare(found.coefficients, x, given.basis, "coefficients");
     compare(found.gram, x, x, "gram");
     compare(found.cross, before, x, "cross");
     Wide penalty = 0;
