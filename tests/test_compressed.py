@@ -40,6 +40,35 @@ def test_compressed_data_are_the_leading_singular_triplets() -> None:
     assert (product * (A - product)).sum() == pytest.approx(0, abs=1e-4 * (A**2).sum())
 
 
+def test_rows_that_lack_a_direction_are_compressed_without_it() -> None:
+    rng = np.random.default_rng(1)
+    W = np.zeros((600, 3))
+    W[:300, :2], W[300:, 1:] = rng.random((300, 2)), rng.random((300, 2))
+    A = W @ rng.random((3, 400))
+    data = load_views({"a": A}, caller="test").with_statistics(None)
+    nmf = cf.CoupledNMF(2)
+    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
+    engine = nmf._engine(data, [3])
+    q = sample_directions(engine, [400], [1.0], 3, 2, np.random.RandomState(0))
+    [found] = compress(engine, [400], [1.0], [q], np.arange(200), rounded=False)
+    assert found is not None
+    assert len(found.singular) == len(found.left) == len(found.right) == 2
+    np.testing.assert_allclose((found.left.T * found.singular) @ found.right, A[:200], atol=1e-8)
+    np.testing.assert_allclose(found.left @ found.left.T, np.eye(2), atol=1e-8)
+    np.testing.assert_allclose(found.right @ found.right.T, np.eye(2), atol=1e-8)
+
+
+def test_rows_of_zeros_are_not_compressed() -> None:
+    A = np.random.default_rng(1).random((300, 200))
+    A[:100] = 0
+    data = load_views({"a": A}, caller="test").with_statistics(None)
+    nmf = cf.CoupledNMF(2)
+    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
+    engine = nmf._engine(data, [3])
+    q = np.random.default_rng(2).standard_normal((3, 200))
+    assert compress(engine, [200], [1.0], [q], np.arange(90), rounded=False) == [None]
+
+
 def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
     rng = np.random.default_rng(0)
     views = {"a": (rng.random((300, 3)) @ rng.random((3, 200))).astype(np.float32)}

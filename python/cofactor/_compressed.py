@@ -171,8 +171,8 @@ def compress(
     Returns
     -------
     list of Compressed or None
-        Of at most the rank of q; None for data of zeros, and for numbers whose sums leave the range
-        of the compute type.
+        Of at most the rank of q; None for rows of zeros alone, and for numbers whose sums leave the
+        range of the compute type.
     """
     edges = np.cumsum([0, *(len(q) for q in directions)])
     rows = engine.n_rows if kept is None else len(kept)
@@ -204,10 +204,13 @@ def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> 
     right = (turned / singular).T @ z
     captured = float(squares[strong].sum())
     if some:
-        # Parts of orthonormal rows are not orthonormal.
+        # Parts of orthonormal rows are not orthonormal, and may lack a direction.
         q, r = np.linalg.qr(left.T)
         u, singular, vt = np.linalg.svd(r * singular, full_matrices=False)
-        left, right = (q @ u).T, vt @ right
+        strong = singular**2 > _ROUNDING * singular[0] ** 2
+        if not strong.any():
+            return None
+        left, singular, right = (q @ u[:, strong]).T, singular[strong], vt[strong] @ right
     return Compressed(left, singular, right, captured)
 
 
