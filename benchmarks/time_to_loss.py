@@ -81,9 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store")
     parser.add_argument("--rank", type=int, default=20)
-    goal = parser.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--iterations", type=int)
-    goal.add_argument("--loss", type=float)
+    goals = parser.add_mutually_exclusive_group(required=True)
+    goals.add_argument("--iterations", type=int)
+    goals.add_argument("--loss", type=float)
     parser.add_argument("--compute", default="float32", choices=["float32", "auto"])
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
@@ -91,16 +91,21 @@ def main() -> None:
 
     store = cf.ActivationStore(args.store)
     X = np.hstack([store.read(name).astype(np.float32, copy=False) for name in store.views])
-    iterations = args.iterations or fewest_iterations(X, args.rank, args.loss)
+    iterations = args.iterations
+    if iterations is None:
+        iterations = fewest_iterations(X, args.rank, args.loss)
     ratios = []
     for seed in range(args.repeats):
-        theirs, loss = sklearn_seconds(X, args.rank, iterations, seed if args.iterations else 0)
-        goal_loss = args.loss or loss
-        ours, passes = cofactor_seconds(store, args.rank, goal_loss, seed, args.compute)
+        # The iterations to a given loss are those from seed 0.
+        their_seed = seed if args.loss is None else 0
+        theirs, reached = sklearn_seconds(X, args.rank, iterations, their_seed)
+        goal = reached if args.loss is None else args.loss
+        ours, passes = cofactor_seconds(store, args.rank, goal, seed, args.compute)
         ratios.append(theirs / ours)
         print(
-            f"seed {seed}: to {goal_loss:.5f}, scikit-learn {theirs:.2f} s ({iterations} "
-            f"iterations), cofactor {ours:.2f} s ({passes} passes), {ratios[-1]:.1f} times"
+            f"to {goal:.5f}: scikit-learn {theirs:.2f} s (seed {their_seed}, {iterations} "
+            f"iterations), cofactor {ours:.2f} s (seed {seed}, {passes} passes), "
+            f"{ratios[-1]:.1f} times"
         )
     print(f"rank {args.rank}, {X.shape[0]} x {X.shape[1]}: median {median(ratios):.1f} times")
 

@@ -13,18 +13,24 @@ from cofactor._compressed import Compressed, CompressedFit, compress, sample_dir
 from cofactor._views import load_views
 
 
+def engine_of(
+    views: dict[str, np.ndarray], rank: int, weights: dict[str, float] | None = None
+) -> _core.Engine:
+    """An engine of views with so many components."""
+    data = load_views(views, caller="test").with_statistics(None)
+    nmf = cf.CoupledNMF(rank)
+    nmf.weights_, nmf._n_columns = weights or dict.fromkeys(views, 1.0), data.n_columns
+    return nmf._engine(data, [rank])
+
+
 def test_compressed_data_are_the_leading_singular_triplets() -> None:
     rng = np.random.default_rng(0)
     X = rng.gamma(0.3, 1.0, (1500, 6)) @ rng.gamma(0.3, 1.0, (6, 2400))
     X += 0.5 * rng.standard_exponential(X.shape)
     views = {"a": X[:, :900].astype(np.float32), "b": X[:, 900:].astype(np.float16)}
-    data = load_views(views, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(4, weights={"a": 2.0, "b": 0.5})
-    nmf.weights_, nmf._n_columns = nmf.weights, data.n_columns
-    columns, weights = list(data.n_columns.values()), list(nmf.weights_.values())
-    engine = nmf._engine(data, [14])
-    random_state = np.random.RandomState(0)
-    q = sample_directions(engine, columns, weights, 14, 2, random_state)
+    columns, weights = [900, 1500], [2.0, 0.5]
+    engine = engine_of(views, 14, dict(zip(views, weights, strict=True)))
+    q = sample_directions(engine, columns, weights, 14, 2, np.random.RandomState(0))
     [found] = compress(engine, columns, weights, [q], rounded=False)
     assert found is not None
     A = np.hstack(
@@ -45,10 +51,7 @@ def test_rows_that_lack_a_direction_are_compressed_without_it() -> None:
     W = np.zeros((600, 3))
     W[:300, :2], W[300:, 1:] = rng.random((300, 2)), rng.random((300, 2))
     A = W @ rng.random((3, 400))
-    data = load_views({"a": A}, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(2)
-    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
-    engine = nmf._engine(data, [3])
+    engine = engine_of({"a": A}, 3)
     q = sample_directions(engine, [400], [1.0], 3, 2, np.random.RandomState(0))
     [found] = compress(engine, [400], [1.0], [q], np.arange(200), rounded=False)
     assert found is not None
@@ -61,21 +64,31 @@ def test_rows_that_lack_a_direction_are_compressed_without_it() -> None:
 def test_rows_of_zeros_are_not_compressed() -> None:
     A = np.random.default_rng(1).random((300, 200))
     A[:100] = 0
-    data = load_views({"a": A}, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(2)
-    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
-    engine = nmf._engine(data, [3])
+    engine = engine_of({"a": A}, 3)
     q = np.random.default_rng(2).standard_normal((3, 200))
     assert compress(engine, [200], [1.0], [q], np.arange(90), rounded=False) == [None]
+
+
+def test_large_numbers_are_compressed_as_small_ones() -> None:
+    # Fourth powers of these leave the range of float64, squares do not.
+    A = np.random.default_rng(1).random((300, 200))
+    q = np.random.default_rng(2).standard_normal((5, 200))
+    found = [
+        compress(engine_of({"a": scale * A}, 5), [200], [1.0], [q], rounded=False)[0]
+        for scale in (1.0, 2.0**333)
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    np.testing.assert_allclose(found[1].singular, 2.0**333 * found[0].singular, rtol=1e-9)
+    np.testing.assert_allclose(
+        found[1].left.T @ found[1].right, found[0].left.T @ found[0].right, atol=1e-9
+    )
 
 
 def test_directions_of_a_sample_of_lower_rank_are_orthonormal_or_zero() -> None:
     rng = np.random.default_rng(0)
     views = {"a": (rng.random((300, 3)) @ rng.random((3, 200))).astype(np.float32)}
-    data = load_views(views, caller="test").with_statistics(None)
-    nmf = cf.CoupledNMF(4)
-    nmf.weights_, nmf._n_columns = {"a": 1.0}, data.n_columns
-    q = sample_directions(nmf._engine(data, [8]), [200], [1.0], 8, 2, np.random.RandomState(0))
+    q = sample_directions(engine_of(views, 8), [200], [1.0], 8, 2, np.random.RandomState(0))
     kept = q.any(axis=1)
     assert 3 <= kept.sum() < 8
     # The Gram matrix is exact to rounding of its largest entry, and small eigenvalues to that.
@@ -134,13 +147,13 @@ def test_a_fit_of_compressed_data_is_that_of_the_product(extrapolate: bool, floa
     )  # fmt: skip
     fit.run(20)
     expected = fit_of_product(A, start, 20, 0.2, 0.3, extrapolate)
-    if float64:
-        np.testing.assert_allclose(fit.losses, expected, rtol=1e-9)
-    else:
-        # A loss is the difference of three terms, the squares of A and W H and twice what they have
-        # in common, which sums of 512 numbers in float32 leave with an error of 512 * 2^-24 at
-        # most. Later a rise as small as that may end the momentum of one fit alone.
-        np.testing.assert_allclose(fit.losses[:8], expected[:8], rtol=0, atol=4 * 512 * 2**-24)
+    # A loss is the difference of three terms, the squares of A and W H and twice what they have in
+    # common. Sums of 512 numbers leave each with an error of 512 units in the last place at most,
+    # and one more is for what such errors of earlier sweeps have moved the factors by. Later a rise
+    # as small as that may end the momentum of one fit alone.
+    atol = 4 * 512 * (2.0**-53 if float64 else 2.0**-24)
+    np.testing.assert_allclose(fit.losses[:8], expected[:8], rtol=0, atol=atol)
+    assert len(fit.losses) == len(expected) or not float64
     assert (fit.H >= 0).all()
 
 
@@ -156,7 +169,8 @@ def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
             extrapolate=extrapolate, float64=True, n_threads=1,
         )  # fmt: skip
         fit.run(40)
-        assert (np.diff(fit.losses) <= 1e-9).all()
+        # The three terms of a loss are sums of 512 numbers at most.
+        assert (np.diff(fit.losses) <= 3 * 512 * 2.0**-53).all()
         losses.append(fit.losses[-1])
     assert losses[1] < losses[0]
 
@@ -164,22 +178,35 @@ def test_momentum_on_compressed_data_never_keeps_a_rise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"basis": np.ones((3, 5))}, "r x n, with r singular values"),
-        ({"basis": np.ones((2, 0))}, "r x n, with r singular values"),
-        ({"components": 0}, "at least 1 component"),
+        (
+            {"basis": np.ones((3, 5))},
+            "the basis is 3 x 5 with singular values of 2; expected r x n",
+        ),
+        ({"basis": np.ones((2, 0))}, "the basis is 2 x 0"),
+        ({"basis": np.ones(2)}, "the basis is 2 with"),
+        ({"singular": np.ones((2, 1))}, "singular values of 2 x 1"),
+        ({"singular": np.array([1.0, 0.0])}, "singular values must be positive"),
+        ({"singular": np.array([1.0, np.nan])}, "singular values must be positive"),
+        ({"components": 0}, "components must be at least 1, got 0"),
     ],
 )
 def test_a_side_refuses_what_does_not_fit(arguments: dict[str, Any], message: str) -> None:
     given = {"basis": np.ones((2, 5)), "singular": np.ones(2), "components": 3, "l1": 0.0,
              "l2": 0.0, "float64": False, "threads": 1}  # fmt: skip
+    _core.ProductSide(**given)
     with pytest.raises(ValueError, match=message):
         _core.ProductSide(**{**given, **arguments})
-    side = _core.ProductSide(**given)
-    with pytest.raises(ValueError, match="x must be 3 x 5"):
+
+
+def test_a_side_refuses_factors_of_other_shapes() -> None:
+    side = _core.ProductSide(
+        np.ones((2, 5)), np.ones(2), components=3, l1=0.0, l2=0.0, float64=False, threads=1
+    )
+    with pytest.raises(ValueError, match="x must be 3 x 5, got 5 x 3"):
         side.start(np.ones((5, 3)))
-    with pytest.raises(ValueError, match="coefficients must be 3 x 2"):
+    with pytest.raises(ValueError, match="coefficients must be 3 x 2, got 3 x 5"):
         side.descend(np.ones((3, 5)), np.eye(3), sweeps=1)
-    with pytest.raises(ValueError, match="gram must be 3 x 3"):
+    with pytest.raises(ValueError, match="gram must be 3 x 3, got 2 x 2"):
         side.descend(np.ones((3, 2)), np.eye(2), sweeps=1)
-    with pytest.raises(ValueError, match="at least 1 sweep"):
+    with pytest.raises(ValueError, match="sweeps must be at least 1, got 0"):
         side.descend(np.ones((3, 2)), np.eye(3), sweeps=0)

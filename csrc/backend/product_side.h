@@ -21,14 +21,15 @@ class ProductSide {
  public:
   virtual ~ProductSide() = default;
 
-  /// Sets the accepted factor, k x n numbers of float64, row-major.
+  /// Sets the accepted factor, k x n numbers of float64, row-major, and gives its sums, those with
+  /// itself for `cross`.
   virtual SideSums start(const double* x) = 0;
   /// Goes from the accepted factor towards the minimiser over X >= 0 of
   ///   1/2 <G X, X> - <K diag(s) U, X> + l1 ||X||_1 + l2 / 2 ||X||_F^2
   /// by sweeps of cyclic coordinate descent, which never raise it. `coefficients` K (k x r) and
   /// `gram` G (k x k) are those of the other side.
   virtual SideSums descend(const double* coefficients, const double* gram, int sweeps) = 0;
-  /// Accepts the factor that `descend` led to.
+  /// Accepts the factor that `descend` led to; once after each.
   virtual void accept() = 0;
   /// Copies the accepted factor out, k x n, row-major.
   virtual void get_factor(double* x) const = 0;

@@ -24,17 +24,32 @@ struct Sums {
   double penalty;
 };
 
+std::string shape_of(const Matrix& matrix) {
+  std::string text;
+  for (py::ssize_t axis = 0; axis < matrix.ndim(); ++axis) {
+    text += (axis == 0 ? "" : " x ") + std::to_string(matrix.shape(axis));
+  }
+  return text;
+}
+
 class Side {
  public:
   Side(const Matrix& basis, const Matrix& singular, const ProductSideOptions& options)
       : k_(options.components), r_(singular.size()) {
-    if (basis.ndim() != 2 || basis.shape(1) < 1 || r_ < 1 || basis.shape(0) != r_) {
-      throw Error(ErrorKind::kValue, "the basis must be r x n, with r singular values");
+    if (basis.ndim() != 2 || basis.size() == 0 || singular.ndim() != 1 || basis.shape(0) != r_) {
+      throw Error(ErrorKind::kValue, "the basis is " + shape_of(basis) +
+                                         " with singular values of " + shape_of(singular) +
+                                         "; expected r x n with r");
     }
-    if (k_ < 1) throw Error(ErrorKind::kValue, "there must be at least 1 component");
     n_ = basis.shape(1);
     const double* const u = basis.data();
     const double* const s = singular.data();
+    if (!std::all_of(s, s + r_, [](double value) { return value > 0; })) {
+      throw Error(ErrorKind::kValue, "singular values must be positive");
+    }
+    if (k_ < 1) {
+      throw Error(ErrorKind::kValue, "components must be at least 1, got " + std::to_string(k_));
+    }
     const py::gil_scoped_release unlocked;
     side_ = make_cpu_product_side(u, n_, r_, s, options);
   }
@@ -47,7 +62,9 @@ class Side {
   Sums descend(const Matrix& coefficients, const Matrix& gram, int sweeps) {
     check(coefficients, r_, "coefficients");
     check(gram, k_, "gram");
-    if (sweeps < 1) throw Error(ErrorKind::kValue, "there must be at least 1 sweep");
+    if (sweeps < 1) {
+      throw Error(ErrorKind::kValue, "sweeps must be at least 1, got " + std::to_string(sweeps));
+    }
     const double* const k = coefficients.data();
     const double* const g = gram.data();
     return numpy_sums([&] { return side_->descend(k, g, sweeps); });
@@ -63,7 +80,7 @@ class Side {
   void check(const Matrix& matrix, std::int64_t columns, const char* name) const {
     if (matrix.ndim() == 2 && matrix.shape(0) == k_ && matrix.shape(1) == columns) return;
     throw Error(ErrorKind::kValue, std::string(name) + " must be " + std::to_string(k_) + " x " +
-                                       std::to_string(columns));
+                                       std::to_string(columns) + ", got " + shape_of(matrix));
   }
 
   template <class Work>
@@ -108,7 +125,7 @@ void register_product_side(py::module_& module) {
       .def("start", &Side::start, py::arg("x"), "Sets the accepted factor, k x n.")
       .def("descend", &Side::descend, py::arg("coefficients"), py::arg("gram"), py::kw_only(),
            py::arg("sweeps"),
-           "Sweeps from the accepted factor on, with X U^T and X X^T of the other side's.")
+           "Sweeps from the accepted factor on, with X U^T and X X^T of the other side's factor.")
       .def("accept", &Side::accept, "Accepts the factor that descend led to.")
       .def("factor", &Side::factor, "The accepted factor, k x n.");
 }

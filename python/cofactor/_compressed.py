@@ -114,7 +114,7 @@ def sample_directions(
         # matrices; what that cannot tell from rounding is no direction, and 0.
         gram = z @ z.T
         if not np.isfinite(gram).all():
-            break  # beyond the range of the compute type, as `compress` will see too
+            break  # beyond the range of float64
         values, vectors = np.linalg.eigh(gram)
         kept = values > _DEPENDENT * max(values[-1], np.finfo(np.float64).tiny)
         scale = np.zeros(rank)
@@ -189,19 +189,23 @@ def compress(
 
 
 def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> Compressed | None:
-    """Decompose A from c = Y^T Y, z = Y^T A and all or `some` rows of Y = A q^T."""
+    """Decompose A from c = Y^T Y, z = Y^T A and all or `some` rows of Y = A q^T; scales z."""
     if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
         return None
     values, vectors = np.linalg.eigh(c)
     strong = values > _ROUNDING * values[-1]
     basis = vectors[:, strong] / np.sqrt(values[strong])
+    # z has squares of singular values, which leave the range of float64 if they are squared again.
+    scale = max(z.max(), -z.min())
+    z /= scale
     # U = Y basis is orthonormal, and A projected on it is U (U^T A), where U^T A = basis^T z.
-    squares, turn = np.linalg.eigh(basis.T @ (z @ z.T) @ basis)
+    scaled = scale * basis
+    squares, turn = np.linalg.eigh(scaled.T @ (z @ z.T) @ scaled)
     strong = squares > _ROUNDING * squares[-1]
     singular = np.sqrt(squares[strong])
     turned = basis @ turn[:, strong]
     left = turned.T @ y.T
-    right = (turned / singular).T @ z
+    right = (turned * (scale / singular)).T @ z
     captured = float(squares[strong].sum())
     if some:
         # Parts of orthonormal rows are not orthonormal, and may lack a direction.

@@ -359,7 +359,7 @@ class ProductSide:
         """
     def descend(self, coefficients: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], gram: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, sweeps: typing.SupportsInt | typing.SupportsIndex) -> SideSums:
         """
-        Sweeps from the accepted factor on, with X U^T and X X^T of the other side's.
+        Sweeps from the accepted factor on, with X U^T and X X^T of the other side's factor.
         """
     def factor(self) -> numpy.typing.NDArray[numpy.float64]:
         """

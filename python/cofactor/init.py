@@ -2,8 +2,8 @@
 
 By default a fit begins on compressed data. Some hundred examples, drawn at random, give the leading
 directions, a few more than there are components, and one read projects all examples on them.
-Alternating least squares on the product, from a random start, reads nothing more. What follows on
-all of the data corrects what the product left out.
+Alternating coordinate descent on the product, from a random start, reads nothing more. What follows
+on all of the data corrects what the product left out.
 
 The reason is that a read of all data can be dear and that most iterations do not need one. On the
 paper's case (10,000 x 28,160, rank 20) the median loss of ten seeds after five reads, those of the
@@ -457,7 +457,8 @@ def compressed_rank(n_examples: int, n_columns: int, n_components: int) -> int:
 def compressed_iterations(n_components: int) -> int:
     """Return the number of iterations on compressed data.
 
-    One costs a fiftieth of a pass over all of the data at 20 components, and a thirteenth at 128.
+    On the paper's case (10,000 x 28,160) one costs a fiftieth of a pass over all of the data at 20
+    components, and a thirteenth at 128.
 
     Parameters
     ----------

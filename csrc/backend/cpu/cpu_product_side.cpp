@@ -1,5 +1,5 @@
-// Coordinate descent for one side of a product, by panels of columns of X: what is left of the
-// panel's U and X stays in cache from the first product to the last.
+// Coordinate descent for one side of a product, by panels of columns of X: a panel's U and X stay
+// in cache from the first product to the last.
 
 #include <algorithm>
 #include <cstddef>
@@ -18,9 +18,12 @@ namespace {
 
 /// Columns of X that are summed in the compute type before they join the float64 sums.
 constexpr std::int64_t kPanel = kProjectColumns;
-/// Parts of the columns, each with sums of its own, which are added up in order. Their number is
-/// fixed, so that no number of threads changes a bit.
-constexpr std::int64_t kParts = 32;
+/// Parts that the panels are dealt into, each with `size` sums of its own, which are added up in
+/// order. Their number depends on the problem alone, so that no number of threads changes a bit; at
+/// high ranks there are fewer, as their sums take memory.
+constexpr std::int64_t parts(std::int64_t panels, std::int64_t size) {
+  return std::min(panels, std::clamp<std::int64_t>((std::int64_t{1} << 21) / size, 16, 32));
+}
 
 template <class T>
 class CpuProductSide final : public ProductSide {
@@ -67,7 +70,7 @@ class CpuProductSide final : public ProductSide {
                    [](double value) { return static_cast<T>(value); });
     return sums([&](std::int64_t panel, Scratch& scratch) {
       for (std::int64_t j0 = 0; j0 < columns_of(panel); j0 += kSolveColumns) {
-        move(panel, j0, sweeps, scratch);
+        descend_columns(panel, j0, sweeps, scratch);
       }
     });
   }
@@ -104,7 +107,7 @@ class CpuProductSide final : public ProductSide {
   }
 
   /// Sweeps over columns of a panel, from j0 on.
-  void move(std::int64_t panel, std::int64_t j0, int sweeps, Scratch& scratch) {
+  void descend_columns(std::int64_t panel, std::int64_t j0, int sweeps, Scratch& scratch) {
     const std::int64_t n = std::min(kSolveColumns, columns_of(panel) - j0);
     T* const b = scratch.b.data();
     std::fill_n(b, scratch.b.size(), T{0});
@@ -126,12 +129,12 @@ class CpuProductSide final : public ProductSide {
     scratch.nnls.solve(args, gram_);
   }
 
-  /// The sums of X once `prepare(panel, scratch)` has brought it to where it is to be.
+  /// Sums of the factor reached, by panels, each after `prepare(panel, scratch)` has written it.
   template <class Prepare>
   SideSums sums(const Prepare& prepare) {
     // One after the other: diag(s) U X^T, X X^T, X' X^T and the sums of X.
     const std::int64_t size = (r_ + 2 * k_ + 1) * k_;
-    totals_.resize(static_cast<std::size_t>(std::min(kParts, panels_)));
+    totals_.resize(static_cast<std::size_t>(parts(panels_, size)));
     pool_.run(std::ssize(totals_), [&](std::int64_t part, int thread) {
       Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
       allocate(scratch, static_cast<std::size_t>(size));

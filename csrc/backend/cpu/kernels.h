@@ -71,8 +71,8 @@ struct NnlsArgs {
   T* x = nullptr;  ///< out; with `warm` also the start
   std::int64_t ldx = 0;
   bool warm = false;
-  /// If positive, x takes so many sweeps of cyclic coordinate descent from the start, and is left
-  /// there: what follows is not asked for.
+  /// If positive, x takes so many sweeps of cyclic coordinate descent from the start, and that is
+  /// all: nothing is asked of it by `tolerance`, and nothing said in `unfinished`.
   int sweeps = 0;
   /// A column is done when its violation of the optimality conditions, max_r |min(x_r, g_r)| with
   /// the gradient g, is within this times its largest |b|, in the problem scaled to a unit

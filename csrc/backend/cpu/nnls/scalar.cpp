@@ -1,6 +1,6 @@
 #include "backend/cpu/simd/scalar.h"
 #include "backend/cpu/levels.h"
-#include "backend/cpu/nnls/block_pivoting.h"
+#include "backend/cpu/nnls/nnls.h"
 
 namespace cofactor::cpu {
 

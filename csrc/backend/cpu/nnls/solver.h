@@ -33,7 +33,8 @@ class NnlsSolver {
   NnlsSolver(Level level, double tolerance, int max_exchanges)
       : level_(level), tolerance_(tolerance), max_exchanges_(max_exchanges) {}
 
-  /// Solves the columns of `args`, and fills in what follows from the matrix and the options.
+  /// Solves the columns of `args`, or takes its sweeps over them, and fills in what follows from
+  /// the matrix and the options.
   void solve(NnlsArgs<T> args, const ScaledGram<T>& gram);
 
  private:
