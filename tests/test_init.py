@@ -205,10 +205,10 @@ def test_compressed_data_save_passes(weights: object) -> None:
 def test_reads_of_compressed_data_are_counted() -> None:
     views = wide_views()
     nmf = cf.CoupledNMF(4, random_state=0, tol=0, max_iter=3).fit(views)
-    assert compressed_rank(1500, 2400, 4) == 14
-    # Checking the arrays, 500 examples twice, the projection, iterations on 14 of 1,500 columns and
-    # 14 of 2,400 rows, the loop, and the final W.
-    shares = compressed_iterations(4) * 14 * (1 / 1500 + 1 / 2400)
+    assert compressed_rank(1500, 2400, 4) == 28
+    # Checking the arrays, 500 examples twice, the projection, iterations on 28 of 1,500 columns and
+    # 28 of 2,400 rows, the loop, and the final W.
+    shares = compressed_iterations(4) * 28 * (1 / 1500 + 1 / 2400)
     assert nmf.n_passes_ == pytest.approx(1 + 2 * 500 / 1500 + 1 + shares + 3 + 1)
     assert nmf.n_iter_ == 3
 
@@ -229,7 +229,7 @@ def test_a_compressed_start_knows_the_penalties() -> None:
     nmf = cf.CoupledNMF(4, max_iter=40, **options).fit(views)
     without = cf.CoupledNMF(4, **{**options, "alpha_W": 0.0}, max_iter=1).fit(views)
     # The penalised minimum has the higher loss, and the fit begins there.
-    assert nmf.loss_history_[-1] > 1.1 * without.loss_history_[0]
+    assert nmf.loss_history_[-1] > 1.05 * without.loss_history_[0]
     assert nmf.loss_history_[0] == pytest.approx(nmf.loss_history_[-1], rel=1e-3)
 
 
@@ -256,9 +256,9 @@ def test_data_that_cannot_be_compressed_start_at_random() -> None:
 
 
 def test_data_are_compressed_where_that_is_small() -> None:
-    for n, d, k in ((10_000, 28_160, 20), (10_000, 640, 20), (10**6, 601, 20)):
+    for n, d, k in ((10_000, 28_160, 20), (10_000, 512, 20), (10**6, 481, 20)):
         rank = compressed_rank(n, d, k)
-        assert rank == 40
-        assert 15 * rank * (n + d) <= n * d
-    assert compressed_rank(10_000, 512, 20) == 0
+        assert rank == 60
+        assert 8 * rank * (n + d) <= n * d
+    assert compressed_rank(10**6, 480, 20) == 0
     assert compressed_rank(1797, 64, 10) == 0
