@@ -133,7 +133,7 @@ class CpuProductSide final : public ProductSide {
   template <class Prepare>
   SideSums sums(const Prepare& prepare) {
     // One after the other: diag(s) U X^T, X X^T, X' X^T and the sums of X.
-    const std::int64_t size = (r_ + 2 * k_ + 1) * k_;
+    const std::int64_t size = (r_ + std::int64_t{2} * k_ + 1) * k_;
     totals_.resize(static_cast<std::size_t>(parts(panels_, size)));
     pool_.run(std::ssize(totals_), [&](std::int64_t part, int thread) {
       Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
@@ -205,7 +205,8 @@ class CpuProductSide final : public ProductSide {
         sums.coefficients.push_back(total[static_cast<std::size_t>(i * k_ + c)] /
                                     singular_[static_cast<std::size_t>(i)]);
       }
-      sums.penalty += options_.l1 * gram[2 * size + c] + options_.l2 / 2 * gram[c * (k_ + 1)];
+      sums.penalty +=
+          options_.l1 * gram[2 * size + c] + options_.l2 / 2 * gram[std::int64_t{c} * (k_ + 1)];
     }
     return sums;
   }
