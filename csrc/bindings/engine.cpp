@@ -19,6 +19,7 @@
 #include "backend/backend.h"
 #include "bindings/bindings.h"
 #include "bindings/device_matrix.h"
+#include "bindings/matrix.h"
 #include "bindings/py_reducer.h"
 #include "bindings/source.h"
 #include "core/error.h"
@@ -28,19 +29,11 @@ namespace py = pybind11;
 namespace cofactor::bindings {
 namespace {
 
-using Matrix = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Column = Matrix;
 
 void raise_pending_signals() {
   const py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-}
-
-py::array_t<double> matrix_of(std::span<const double> values, std::int64_t rows,
-                              std::int64_t columns) {
-  py::array_t<double> array({rows, columns});
-  std::copy(values.begin(), values.end(), array.mutable_data());
-  return array;
 }
 
 Compute parse_compute(const std::string& name) {

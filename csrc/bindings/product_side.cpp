@@ -6,17 +6,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/matrix.h"
 #include "core/error.h"
 
 namespace py = pybind11;
 
 namespace cofactor::bindings {
 namespace {
-
-using Matrix = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 /// Sums with their shapes, as numpy has them.
 struct Sums {
@@ -90,13 +88,8 @@ class Side {
       const py::gil_scoped_release unlocked;
       sums = work();
     }
-    const auto matrix = [this](const std::vector<double>& values, std::int64_t columns) {
-      py::array_t<double> array({std::int64_t{k_}, columns});
-      std::copy(values.begin(), values.end(), array.mutable_data());
-      return array;
-    };
-    return {matrix(sums.coefficients, r_), matrix(sums.gram, k_), matrix(sums.cross, k_),
-            sums.penalty};
+    return {matrix_of(sums.coefficients, k_, r_), matrix_of(sums.gram, k_, k_),
+            matrix_of(sums.cross, k_, k_), sums.penalty};
   }
 
   int k_;

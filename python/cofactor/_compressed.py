@@ -190,7 +190,7 @@ def compress(
 
 def _project(c: Float64Array, z: Float64Array, y: FloatArray, *, some: bool) -> Compressed | None:
     """Decompose A from c = Y^T Y, z = Y^T A and all or `some` rows of Y = A q^T; scales z."""
-    if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any()):
+    if not (np.isfinite(c).all() and np.isfinite(z).all() and c.any() and z.any()):
         return None
     values, vectors = np.linalg.eigh(c)
     strong = values > _ROUNDING * values[-1]

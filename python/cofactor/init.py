@@ -57,7 +57,7 @@ _DIRECTION_READS = 2
 
 # Compressed data is smaller than the data by this factor at least, or is not used. At the limit its
 # iterations count as much as 7.5 reads, and are worth it: after the first pass over 10,000 x 512
-# activations the loss at rank 20 is what growing samples lead to in twenty more.
+# activations the loss at rank 20 is lower than growing samples lead to in forty.
 _COMPRESSION = 8
 
 # Numbers of the factors of fits that start together: sums and factors take about 30 bytes each.
